@@ -1,0 +1,1 @@
+"""The document: its types, its words, its text."""

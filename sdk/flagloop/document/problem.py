@@ -1,0 +1,72 @@
+"""What is wrong with a document, where, and how to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+Path: TypeAlias = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One problem: `path` leads from the document's root to the place, `line` is 1-based."""
+
+    message: str
+    path: Path = ()
+    line: int | None = None
+    hint: str | None = None
+    severity: Literal["error", "warning"] = "error"
+
+    def at(self, line: int | None) -> Problem:
+        """The same problem at `line`."""
+        return replace(self, line=line)
+
+    def under(self, *prefix: str | int) -> Problem:
+        """The same problem with `prefix` put before its path."""
+        return replace(self, path=prefix + self.path)
+
+    def render(self, file: str = "") -> str:
+        """One line for people: `file:line: path: message (hint)`."""
+        place = file
+        if self.line is not None:
+            place = f"{file}:{self.line}" if file else f"line {self.line}"
+        parts = [place, path_text(self.path), self.message]
+        text = ": ".join(part for part in parts if part)
+        prefix = "warning: " if self.severity == "warning" else ""
+        return prefix + text + (f" ({self.hint})" if self.hint else "")
+
+    def to_mapping(self) -> dict[str, object]:
+        """The JSON form: path (text), line, message, hint, severity."""
+        return {
+            "path": path_text(self.path),
+            "line": self.line,
+            "message": self.message,
+            "hint": self.hint,
+            "severity": self.severity,
+        }
+
+
+def path_text(path: Path) -> str:
+    """`("flags", "a", "rules", 0)` as `flags.a.rules[0]`."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{part}" if text else part
+    return text
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+    """`did you mean 'share'?` for a near miss, else None."""
+    import difflib
+
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"did you mean '{near[0]}'?" if near else None
+
+
+def errors(problems: Iterable[Problem]) -> list[Problem]:
+    """The problems that forbid use (warnings left out)."""
+    return [problem for problem in problems if problem.severity == "error"]

@@ -1,0 +1,1 @@
+"""Pure evaluation: bucketing, operators, rulesets."""

@@ -1,0 +1,1 @@
+"""Exposures and events: types, de-duplication, delivery."""

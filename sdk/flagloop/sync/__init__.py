@@ -1,0 +1,1 @@
+"""Keeping a client's ruleset fresh."""

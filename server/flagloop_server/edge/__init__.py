@@ -1,0 +1,1 @@
+"""The ASGI front: snapshots, key check, body limits, all in memory."""

@@ -1,0 +1,1 @@
+"""SQLite: documents, people and keys, ledger."""

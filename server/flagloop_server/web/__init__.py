@@ -1,0 +1,1 @@
+"""Thin Flask handlers: decode, one domain call, encode."""
