@@ -1,0 +1,54 @@
+"""A landing page whose sign-up button gets its colour from the flag `cta_color`.
+
+    FLAGLOOP_URL=http://127.0.0.1:8377 FLAGLOOP_KEY=fl_srv_... python examples/landing_page/app.py
+
+Two calls make the experiment: `client.value` decides the colour, `client.track` tells that a
+visitor signed up. Who saw which colour is recorded by the first of them.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from flagloop import Client
+from flask import Flask, Response, make_response, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as BaseResponse
+
+COOKIE = "visitor"
+
+
+def create_app(client: Client) -> Flask:
+    """The application; `client` decides the colours and receives the sign-ups."""
+    app = Flask(__name__)
+
+    @app.get("/")
+    def landing() -> Response:
+        visitor = request.cookies.get(COOKIE) or secrets.token_hex(8)
+        user = {"key": visitor, "country": request.headers.get("X-Country", "unknown")}
+        color = client.value("cta_color", user, "blue")
+        response = make_response(render_template("landing.html", color=color))
+        response.set_cookie(COOKIE, visitor, max_age=31_536_000, httponly=True, samesite="Lax")
+        return response
+
+    @app.post("/sign-up")
+    def sign_up() -> BaseResponse:
+        visitor = request.cookies.get(COOKIE)
+        if visitor:
+            client.track("sign_up", visitor)
+        return redirect(url_for("welcome"), 303)
+
+    @app.get("/welcome")
+    def welcome() -> str:
+        return render_template("welcome.html")
+
+    @app.get("/style.css")
+    def style() -> Response:
+        return Response(render_template("style.css"), mimetype="text/css")
+
+    return app
+
+
+if __name__ == "__main__":
+    with Client() as live:
+        live.wait(5)
+        create_app(live).run(port=8378)
