@@ -1,0 +1,208 @@
+"""Keeps a ruleset fresh: one daemon thread that fetches, applies, waits, and never dies."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from flagloop.errors import DocumentError, TransportError
+from flagloop.sync.source import Snapshot, Source
+
+JITTER = 0.1
+FIRST_RETRY = 1.0
+RETRY_AFTER_LIMIT = 600.0
+
+
+class Refresh:
+    """Asks `source` every `interval` seconds (its own by default) and calls `apply` with news.
+
+    `known` is the revision that is applied already (a copy from disk, say). A failed fetch
+    changes nothing but `state()` and is tried again, later each time up to the source's
+    patience. `clock` (monotonic seconds) and `spread` (a number of [0, 1)) are for tests.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        apply: Callable[[Snapshot], None],
+        interval: float | None = None,
+        *,
+        known: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        spread: Callable[[], float] = random.random,
+    ) -> None:
+        self._source = source
+        self._apply = apply
+        self._interval = source.interval if interval is None else interval
+        self._clock = clock
+        self._spread = spread
+        self._revision = known
+        self._succeeded_at: float | None = None
+        self._problem: Exception | None = None
+        self._failures = 0
+        self._failures_ever = 0
+        self._stopped = False
+        self._woken = False
+        self._thread: threading.Thread | None = None
+        self._condition = threading.Condition(threading.Lock())
+        _live.add(self)
+
+    def start(self) -> None:
+        """Start the thread; nothing when it runs or was stopped."""
+        with self._condition:
+            self._start(0.0)
+
+    def wake(self) -> None:
+        """Fetch now instead of at the end of the pause."""
+        with self._condition:
+            self._woken = True
+            self._condition.notify_all()
+
+    def stop(self, timeout: float = 2.0) -> bool:
+        """End the thread; False if it still sits in a request after `timeout` seconds."""
+        with self._condition:
+            self._stopped = True
+            thread = self._thread
+            self._condition.notify_all()
+        if thread is None or thread is threading.current_thread():
+            return True
+        thread.join(timeout)
+        return not thread.is_alive()
+
+    def wait_first(self, seconds: float | None) -> bool:
+        """Wait until the source has answered once (also "unchanged"); False when it has not."""
+        with self._condition:
+            return self._condition.wait_for(
+                lambda: self._succeeded_at is not None or self._stopped, seconds
+            ) and (self._succeeded_at is not None)
+
+    def state(self) -> dict[str, Any]:
+        """How fresh: source, revision, age (seconds since the source last answered, None: never),
+        error (text), problems (of a document), failures (in a row), failures_ever, notes.
+        """
+        with self._condition:
+            problem, at = self._problem, self._succeeded_at
+            wrong = problem.problems if isinstance(problem, DocumentError) else []
+            return {
+                "source": self._source.name,
+                "revision": self._revision,
+                "age": None if at is None else max(0.0, self._clock() - at),
+                "error": None if problem is None else _text(problem),
+                "problems": [one.to_mapping() for one in wrong],
+                "failures": self._failures,
+                "failures_ever": self._failures_ever,
+                "running": self._thread is not None and self._thread.is_alive(),
+                "notes": self._source.notes(),
+            }
+
+    def step(self) -> float:
+        """Fetch and apply once; the seconds to wait before the next time. Never raises."""
+        try:
+            snapshot = self._source.fetch(self._revision)
+            if snapshot is not None:
+                self._apply(snapshot)
+        # An edge: whatever goes wrong in one fetch, the next one must still come.
+        except Exception as problem:  # noqa: BLE001
+            return self._failed(problem)
+        with self._condition:
+            if snapshot is not None:
+                self._revision = snapshot.revision
+            self._problem = None
+            self._failures = 0
+            self._succeeded_at = self._clock()
+            self._condition.notify_all()
+        return self._interval * (1 - JITTER + 2 * JITTER * self._spread())
+
+    def _failed(self, problem: Exception) -> float:
+        with self._condition:
+            self._problem = problem
+            self._failures += 1
+            self._failures_ever += 1
+            first = FIRST_RETRY if self._succeeded_at is None else self._interval
+            failures = self._failures
+        longest = max(self._source.patience, self._interval)
+        # A wide spread: many processes lost the server at the same moment.
+        delay = min(longest, first * 2.0 ** min(failures - 1, 16)) * (0.7 + 0.6 * self._spread())
+        if isinstance(problem, TransportError) and problem.retry_after is not None:
+            delay = max(delay, min(problem.retry_after, RETRY_AFTER_LIMIT))
+        return delay
+
+    def _start(self, delay: float) -> None:
+        """Start the thread, its first fetch after `delay` seconds; the condition is held."""
+        if self._stopped or self._thread is not None:
+            return
+        thread = threading.Thread(
+            target=self._run, args=(delay,), name="flagloop-refresh", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError as problem:
+            # No more threads, or the interpreter is ending: the last good ruleset stays.
+            self._problem = problem
+            return
+        self._thread = thread
+
+    def _run(self, delay: float) -> None:
+        while self._pause(delay):
+            delay = self.step()
+
+    def _pause(self, delay: float) -> bool:
+        """Wait for the time, a wake or a stop; whether to go on."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._stopped or self._woken, delay)
+            self._woken = False
+            return not self._stopped
+
+    def _before_fork(self) -> None:
+        self._condition.acquire()
+
+    def _after_fork_in_parent(self) -> None:
+        self._condition.release()
+
+    def _after_fork_in_child(self) -> None:
+        """The child has no thread: begin anew, not at once, since many children end soon."""
+        ran = self._thread is not None
+        self._condition = threading.Condition(threading.Lock())
+        self._thread = None
+        if ran:
+            self._start(self._interval * self._spread())
+
+
+def _text(problem: Exception) -> str:
+    if isinstance(problem, TransportError | DocumentError):
+        return str(problem)
+    return f"{type(problem).__name__}: {problem}"
+
+
+_live: weakref.WeakSet[Refresh] = weakref.WeakSet()
+_held: list[Refresh] = []
+_forking = threading.Lock()
+
+
+def _before() -> None:
+    # Two threads may fork at once; `_held` belongs to one of them.
+    _forking.acquire()
+    _held.extend(_live)
+    for one in _held:
+        one._before_fork()
+
+
+def _in_parent() -> None:
+    while _held:
+        _held.pop()._after_fork_in_parent()
+    _forking.release()
+
+
+def _in_child() -> None:
+    while _held:
+        _held.pop()._after_fork_in_child()
+    _forking.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)

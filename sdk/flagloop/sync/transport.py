@@ -1,0 +1,332 @@
+"""HTTP to a flagloop server: one ruleset in, batches of events out, nothing else.
+
+Every failure is a TransportError that says what to do; the key is in no message.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+from flagloop.errors import ConfigError, TransportError
+
+if TYPE_CHECKING:
+    import requests
+
+RULESET_LIMIT = 32 * 1024 * 1024
+"""Bytes of a ruleset after decompression: a document is at most 4 MB, so more is garbage."""
+ANSWER_LIMIT = 1024 * 1024
+COMPRESS_OVER = 1024
+RETRY_AFTER_LIMIT = 86_400.0
+CHUNK = 65_536
+
+
+class Reply(NamedTuple):
+    """The server's answer about its ruleset: `mapping` and `body` are None when unchanged."""
+
+    mapping: dict[str, Any] | None
+    body: bytes | None
+    etag: str | None
+
+
+class Transport:
+    """Requests to the server at `url` in the name of `key`; threads may share one.
+
+    `instance` names this process to the server. `timeout` is (connecting, silence between two
+    packets) and `total` the whole exchange, all in seconds. Raises ConfigError for a url or
+    key that cannot work.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        instance: str | None = None,
+        *,
+        timeout: tuple[float, float] = (3.0, 10.0),
+        total: float = 30.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        _import_ahead()
+        self.url = checked_url(url)
+        self.instance = instance
+        self._key = checked_key(key)
+        self._timeout = timeout
+        self._total = total
+        self._clock = clock
+        self._owner: tuple[int, requests.Session] | None = None
+
+    @property
+    def identity(self) -> str:
+        """A hash (hex) of url and key, to name what belongs to them without showing the key."""
+        import hashlib
+
+        return hashlib.sha256(f"{self.url}\n{self._key}".encode()).hexdigest()
+
+    def ruleset(self, etag: str | None = None) -> Reply:
+        """The ruleset, or an empty reply when it still is the one that `etag` names.
+
+        Raises TransportError for no answer, a slow, huge or wrong one.
+        """
+        headers = {"If-None-Match": etag} if etag else {}
+        response, deadline = self._send("GET", "/api/v1/ruleset", headers, None)
+        with response:
+            if response.status_code == 304 and etag:
+                return Reply(None, None, etag)
+            body = self._body(response, RULESET_LIMIT, deadline)
+            self._refuse(response, body)
+            return Reply(ruleset_mapping(body, self.url), body, response.headers.get("ETag"))
+
+    def post_events(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Deliver one batch (DESIGN's wire form); the answer: accepted, duplicate, rejected.
+
+        Raises TransportError; one with status 400 when the batch is no JSON, since to send it
+        again would not help.
+        """
+        headers = {"Content-Type": "application/json"}
+        try:
+            data = json.dumps(batch, separators=(",", ":"), allow_nan=False).encode("ascii")
+        except (TypeError, ValueError, RecursionError) as problem:
+            raise TransportError(f"the batch cannot be written as JSON: {problem}", 400) from None
+        if len(data) > COMPRESS_OVER:
+            # Level 1: these bytes are made on the application's CPU.
+            packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+            data = packer.compress(data) + packer.flush()
+            headers["Content-Encoding"] = "gzip"
+        response, deadline = self._send("POST", "/api/v1/events", headers, data)
+        with response:
+            body = self._body(response, ANSWER_LIMIT, deadline)
+            self._refuse(response, body)
+            return json_object(body, self.url)
+
+    def close(self) -> None:
+        """Close the connections; a later request opens new ones."""
+        owner, self._owner = self._owner, None
+        if owner is not None and owner[0] == os.getpid():
+            owner[1].close()
+
+    def _session(self) -> requests.Session:
+        """This process's session: a child must never write into its parent's connections."""
+        owner = self._owner
+        if owner is None or owner[0] != os.getpid():
+            owner = (os.getpid(), self._new_session())
+            self._owner = owner
+        return owner[1]
+
+    def _new_session(self) -> requests.Session:
+        import requests
+
+        session = requests.Session()
+        # An auth object, not a header: a ~/.netrc entry for the host would replace the header.
+        session.auth = Bearer(self._key)
+        session.headers["User-Agent"] = "flagloop-python"
+        session.headers["Accept"] = "application/json"
+        if self.instance:
+            session.headers["X-Flagloop-Instance"] = self.instance
+        return session
+
+    def _send(
+        self, method: str, path: str, headers: dict[str, str], data: bytes | None
+    ) -> tuple[requests.Response, float]:
+        """The answer's head, and when its body must be there."""
+        import requests
+
+        deadline = self._clock() + self._total
+        try:
+            response = self._session().request(
+                method,
+                self.url + path,
+                headers=headers,
+                data=data,
+                timeout=self._timeout,
+                stream=True,
+                allow_redirects=False,
+            )
+        except (requests.RequestException, OSError, UnicodeError) as problem:
+            raise TransportError(f"{self.url}: {_reason(problem)}") from None
+        return response, deadline
+
+    def _body(self, response: requests.Response, limit: int, deadline: float) -> bytes:
+        """The decoded body, or TransportError when it is over `limit` or takes too long."""
+        import urllib3
+
+        parts: list[bytes] = []
+        size = 0
+        try:
+            while part := response.raw.read1(CHUNK, decode_content=True):
+                parts.append(part)
+                size += len(part)
+                if size > limit:
+                    response.close()
+                    raise TransportError(f"{self.url} sent more than {limit} bytes")
+                if self._clock() > deadline:
+                    response.close()
+                    raise TransportError(f"{self.url} did not finish within {self._total:g} s")
+        except (urllib3.exceptions.HTTPError, OSError) as problem:
+            response.close()
+            raise TransportError(f"{self.url}: {_reason(problem)}") from None
+        return b"".join(parts)
+
+    def _refuse(self, response: requests.Response, body: bytes) -> None:
+        """Raise TransportError for every status but 200 to 299."""
+        status = response.status_code
+        if 200 <= status < 300:
+            return
+        text = _status_text(status, response.headers.get("Location"))
+        said = error_message(body)
+        raise TransportError(
+            f"{self.url}: {text}" + (f" ({said})" if said and status != 401 else ""),
+            status,
+            retry_after(response.headers.get("Retry-After")),
+        )
+
+
+class Bearer:
+    """The Authorization header; its repr does not show the key."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """The request with its header."""
+        request.headers["Authorization"] = f"Bearer {self._key}"
+        return request
+
+
+def checked_url(url: str) -> str:
+    """The server's address without a closing slash; ConfigError says what is wrong with it."""
+    try:
+        parts = urlsplit(url.strip())
+        host, _ = parts.hostname, parts.port
+    except ValueError as problem:
+        raise ConfigError(f"the server's url {url!r} cannot be read: {problem}") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise ConfigError(f"the server's url must be like https://flags.example.com, not {url!r}")
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError("the server's url must not hold a user or password; pass the key as key")
+    if parts.query or parts.fragment:
+        raise ConfigError(f"the server's url {url!r} must have no '?' or '#' part")
+    return url.strip().rstrip("/")
+
+
+def checked_key(key: str) -> str:
+    """The key without surrounding white space; ConfigError (which never shows it) otherwise."""
+    key = key.strip()
+    if not key:
+        raise ConfigError("the key is empty; set FLAGLOOP_KEY or pass key=")
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ConfigError("the key holds characters that no flagloop key has; copy it again")
+    return key
+
+
+def json_object(body: bytes, place: str) -> dict[str, Any]:
+    """The JSON object that `body` is, else TransportError."""
+    try:
+        answer = json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        start = body[:40].decode("utf-8", "replace")
+        raise TransportError(f"{place} sent no JSON but {start!r}; is it flagloop?") from None
+    if not isinstance(answer, dict):
+        raise TransportError(f"{place} sent a JSON {type(answer).__name__}, not an object")
+    return answer
+
+
+def ruleset_mapping(body: bytes, place: str) -> dict[str, Any]:
+    """The snapshot in `body` (DESIGN's wire form, format 1), else TransportError."""
+    mapping = json_object(body, place)
+    version = mapping.get("format")
+    if version != 1 or isinstance(version, bool):
+        raise TransportError(
+            f"{place} sent format {version!r}, this SDK reads format 1; "
+            "update flagloop if the server is newer"
+        )
+    revision = mapping.get("revision")
+    if not isinstance(revision, str) or not revision.isascii() or not revision.isprintable():
+        raise TransportError(f"{place} sent a ruleset without a revision")
+    if not revision or not isinstance(mapping.get("flags"), dict):
+        raise TransportError(f"{place} sent a ruleset without flags")
+    return mapping
+
+
+def retry_after(text: str | None) -> float | None:
+    """Seconds from a Retry-After header (a number or an HTTP date), None without a usable one."""
+    if not text:
+        return None
+    if text.strip().isdecimal():
+        return min(float(text), RETRY_AFTER_LIMIT)
+    from email.utils import parsedate_to_datetime
+
+    try:
+        seconds = parsedate_to_datetime(text).timestamp() - time.time()
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return min(max(seconds, 0.0), RETRY_AFTER_LIMIT)
+
+
+def error_message(body: bytes) -> str | None:
+    """`error.message` of the server's JSON error, cut to 200 characters; None without one."""
+    try:
+        message = json.loads(body)["error"]["message"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return message[:200] if isinstance(message, str) else None
+
+
+def _status_text(status: int, location: str | None) -> str:
+    if status == 401:
+        return "key revoked or unknown (401); make one with 'flagloop keys create'"
+    if status == 403:
+        return "this kind of key may not do that (403)"
+    if status == 404:
+        return "no flagloop server at this url (404)"
+    if 300 <= status < 400:
+        return f"redirects to {location or 'nowhere'} ({status}); use that url"
+    return f"answered {status}"
+
+
+def _reason(problem: BaseException) -> str:
+    """A short reason for a failed request, from deep inside the wrapped exceptions."""
+    import requests
+    import urllib3
+
+    if isinstance(problem, requests.exceptions.SSLError):
+        return f"no trusted TLS connection: {_innermost(problem)}"
+    if isinstance(problem, requests.exceptions.ConnectTimeout):
+        return "no connection in time"
+    slow = (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
+    if isinstance(problem, slow):
+        return "no answer in time"
+    return f"no answer: {_innermost(problem)}"
+
+
+def _innermost(problem: BaseException) -> str:
+    for _ in range(8):
+        inner = getattr(problem, "reason", None) or next(
+            (arg for arg in problem.args if isinstance(arg, BaseException)), None
+        )
+        if not isinstance(inner, BaseException):
+            break
+        problem = inner
+    text = problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)
+    return (text or type(problem).__name__)[:200]
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _import_ahead() -> None:
+    """Import on the caller's thread all that a request needs.
+
+    A first import inside a worker thread, with a fork in between, leaves a child with a
+    half-imported module and no deliveries.
+    """
+    import importlib
+
+    for name in ("requests", "urllib3", "email.utils", "encodings.idna", "ssl"):
+        importlib.import_module(name)
