@@ -8,10 +8,13 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flagloop.errors import DocumentError, TransportError
 from flagloop.sync.source import Snapshot, Source
+
+if TYPE_CHECKING:
+    from flagloop.document.problem import Problem
 
 JITTER = 0.1
 FIRST_RETRY = 1.0
@@ -43,7 +46,9 @@ class Refresh:
         self._spread = spread
         self._revision = known
         self._succeeded_at: float | None = None
-        self._problem: Exception | None = None
+        # Texts, not the exception: its traceback would keep every frame and body alive.
+        self._error: str | None = None
+        self._problems: list[Problem] = []
         self._failures = 0
         self._failures_ever = 0
         self._stopped = False
@@ -86,14 +91,13 @@ class Refresh:
         error (text), problems (of a document), failures (in a row), failures_ever, notes.
         """
         with self._condition:
-            problem, at = self._problem, self._succeeded_at
-            wrong = problem.problems if isinstance(problem, DocumentError) else []
+            at = self._succeeded_at
             return {
                 "source": self._source.name,
                 "revision": self._revision,
                 "age": None if at is None else max(0.0, self._clock() - at),
-                "error": None if problem is None else _text(problem),
-                "problems": [one.to_mapping() for one in wrong],
+                "error": self._error,
+                "problems": [problem.to_mapping() for problem in self._problems],
                 "failures": self._failures,
                 "failures_ever": self._failures_ever,
                 "running": self._thread is not None and self._thread.is_alive(),
@@ -112,7 +116,7 @@ class Refresh:
         with self._condition:
             if snapshot is not None:
                 self._revision = snapshot.revision
-            self._problem = None
+            self._error, self._problems = None, []
             self._failures = 0
             self._succeeded_at = self._clock()
             self._condition.notify_all()
@@ -120,7 +124,8 @@ class Refresh:
 
     def _failed(self, problem: Exception) -> float:
         with self._condition:
-            self._problem = problem
+            self._error = _text(problem)
+            self._problems = problem.problems if isinstance(problem, DocumentError) else []
             self._failures += 1
             self._failures_ever += 1
             first = FIRST_RETRY if self._succeeded_at is None else self._interval
@@ -143,7 +148,7 @@ class Refresh:
             thread.start()
         except RuntimeError as problem:
             # No more threads, or the interpreter is ending: the last good ruleset stays.
-            self._problem = problem
+            self._error = str(problem)
             return
         self._thread = thread
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 from flagloop.errors import DocumentError, TransportError
 
 if TYPE_CHECKING:
+    from flagloop.document.problem import Problem
     from flagloop.sync.cache import DiskCache
     from flagloop.sync.transport import Transport
 
@@ -91,7 +92,7 @@ class FileSource:
         self._clock = clock
         self._stamp: Stamp | None = None
         self._digest: str | None = None
-        self._problem: DocumentError | None = None
+        self._problems: list[Problem] = []
 
     def fetch(self, revision: str | None) -> Snapshot | None:
         """The file's snapshot, None when it is `revision`.
@@ -101,8 +102,8 @@ class FileSource:
         """
         try:
             content = self._changed_content()
-            if self._problem is not None:
-                raise self._problem
+            if self._problems:
+                raise DocumentError(self._problems, self.name)
             if self._digest == revision:
                 return None
             snapshot = self._parse(self.path.read_bytes() if content is None else content)
@@ -124,7 +125,7 @@ class FileSource:
         content = self.path.read_bytes()
         digest = _digest(content)
         if digest != self._digest:
-            self._digest, self._problem = digest, None
+            self._digest, self._problems = digest, []
         # Two writes within the clock's grain have one time stamp: trust only an old one. It is
         # set last, since a fork in between must leave the child a file that it reads again.
         old = self._clock() - about.st_mtime > SETTLED
@@ -139,12 +140,12 @@ class FileSource:
         self._digest = digest = _digest(content)
         try:
             text = parse(content)
-            wrong = errors(read_document(text.mapping)[1])
-            if wrong:
-                raise DocumentError(text.locate(wrong))
         except DocumentError as problem:
-            self._problem = DocumentError(problem.problems, self.name)
-            raise self._problem from None
+            self._problems = problem.problems
+            raise DocumentError(problem.problems, self.name) from None
+        self._problems = text.locate(errors(read_document(text.mapping)[1]))
+        if self._problems:
+            raise DocumentError(self._problems, self.name)
         environment = _environment(text.mapping)
         return Snapshot(text.mapping, digest, environment, "file", self._clock())
 
