@@ -19,7 +19,7 @@ VariantType: TypeAlias = Literal["boolean", "string", "integer", "number", "json
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """One leaf condition: `attribute operator constant`."""
+    """One leaf condition: `attribute operator constant` (a list constant is a tuple)."""
 
     attribute: str
     operator: str
