@@ -1,0 +1,480 @@
+"""The text of a document: its meaning, its lines, and its parts that can be edited alone.
+
+The text is cut into chunks that, joined, are the text again. Kinds:
+
+- `header`: comments and blank lines before the first word (and a BOM, and `---`);
+- `entry`: a top-level word that holds no items (`version: 1`, `flags: {}`);
+- `section`: the head of a section (`flags:`), with the comments directly above it;
+- `item`: a flag, a segment, ... with the comments directly above it and deeper ones below;
+- `separator`: blank lines, and comments that stand apart;
+- `footer`: what follows the last word.
+
+A section in flow style (`flags: {a: ..., b: ...}`) has a head of kind `flow`, separators hold
+its commas and its closing bracket. A document in flow style (JSON) begins with kind `root`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from flagloop.document.problem import Path, Problem
+from flagloop.document.yamlnodes import Node, Tree, build
+from flagloop.errors import DocumentError
+
+MAX_DOCUMENT = 4 * 1024 * 1024
+MAX_ITEM = 256 * 1024
+"""Bytes of UTF-8."""
+
+SECTIONS = ("segments", "layers", "holdouts", "metrics", "experiments", "flags")
+
+BOM = "\ufeff"
+
+Ref: TypeAlias = tuple[str, str]
+"""(section, key) of an item; a top-level word that holds no items is (word, "")."""
+
+ChunkKind: TypeAlias = Literal[
+    "header", "root", "entry", "section", "flow", "item", "separator", "footer"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One part of the text; `section` and `key` are empty where they do not apply."""
+
+    kind: str
+    section: str
+    key: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item: its own text (with comments) and its plain form (not to be changed)."""
+
+    text: str
+    mapping: Any
+
+
+class DocumentText:
+    """A document as text and meaning; never changed after it is made."""
+
+    def __init__(
+        self,
+        chunks: tuple[Chunk, ...],
+        items: Mapping[Ref, Item],
+        warnings: tuple[Problem, ...] | None = None,
+    ) -> None:
+        self.chunks = chunks
+        self.items = items
+        self._warnings = warnings
+
+    @classmethod
+    def from_chunks(cls, chunks: Iterable[Chunk], mappings: Mapping[Ref, Any]) -> DocumentText:
+        """A document from stored chunks and the plain forms of its items, without parsing."""
+        kept = tuple(chunks)
+        items = {
+            (chunk.section, chunk.key): Item(chunk.text, mappings[chunk.section, chunk.key])
+            for chunk in kept
+            if chunk.kind == "item"
+        }
+        return cls(kept, items)
+
+    @cached_property
+    def text(self) -> str:
+        """The text, without a BOM."""
+        return self._full.removeprefix(BOM)
+
+    @cached_property
+    def raw(self) -> bytes:
+        """The file's bytes, as they were read."""
+        return self._full.encode()
+
+    @cached_property
+    def _full(self) -> str:
+        return "".join(chunk.text for chunk in self.chunks)
+
+    @cached_property
+    def mapping(self) -> dict[str, Any]:
+        """The plain form: dicts, lists, text, numbers, bools, None (not to be changed)."""
+        mapping: dict[str, Any] = {}
+        for chunk in self.chunks:
+            if chunk.kind == "item":
+                mapping[chunk.section][chunk.key] = self.items[chunk.section, chunk.key].mapping
+            elif chunk.kind in ("section", "flow"):
+                mapping[chunk.section] = {}
+            elif chunk.kind == "entry":
+                mapping[chunk.section] = self.entries[chunk.section].mapping
+        return mapping
+
+    @cached_property
+    def entries(self) -> dict[str, Item]:
+        """The top-level words that hold no items (`version`, `recording`, an empty section)."""
+        return {
+            chunk.section: Item(chunk.text, chunk_node(chunk).pairs[0][1].value)
+            for chunk in self.chunks
+            if chunk.kind == "entry"
+        }
+
+    @cached_property
+    def warnings(self) -> tuple[Problem, ...]:
+        """What reads differently than it looks (`2.10` is the number 2.1), with lines."""
+        if self._warnings is not None:
+            return self._warnings
+        return parse(self.raw).warnings
+
+    def line(self, path: Path) -> int | None:
+        """The 1-based line of the path, or of its nearest part that is there.
+
+        A list's element is named by its index or, for rules, by its `name`.
+        """
+        if not self.chunks:
+            return None
+        number = self._number(path)
+        if number is None:
+            return 1
+        chunk = self.chunks[number]
+        rest = path[1:]
+        if chunk.kind == "section" or chunk.kind == "flow":
+            return self._first_lines[number] + _head_line(chunk.text)
+        if chunk.kind == "item":
+            rest = path[2:]
+        key, value = chunk_node(chunk).pairs[0]
+        return self._first_lines[number] + find_line(key, value, rest)
+
+    def locate(self, problems: Iterable[Problem]) -> list[Problem]:
+        """The problems with their lines, in the order of the text."""
+        located = [
+            problem if problem.line is not None else problem.at(self.line(problem.path))
+            for problem in problems
+        ]
+        return sorted(located, key=lambda problem: problem.line or 0)
+
+    def _number(self, path: Path) -> int | None:
+        """The chunk in which the path lies."""
+        if not path:
+            return None
+        section = str(path[0])
+        if len(path) > 1 and (section, str(path[1])) in self._numbers:
+            return self._numbers[section, str(path[1])]
+        return self._numbers.get((section, ""))
+
+    @cached_property
+    def _numbers(self) -> dict[Ref, int]:
+        numbers: dict[Ref, int] = {}
+        for number, chunk in enumerate(self.chunks):
+            if chunk.kind == "item":
+                numbers[chunk.section, chunk.key] = number
+            elif chunk.kind in ("section", "flow", "entry"):
+                numbers[chunk.section, ""] = number
+        return numbers
+
+    @cached_property
+    def _first_lines(self) -> list[int]:
+        lines = []
+        line = 1
+        for chunk in self.chunks:
+            lines.append(line)
+            line += chunk.text.count("\n")
+        return lines
+
+
+def parse(text: str | bytes) -> DocumentText:
+    """Read a document's text (UTF-8, with or without BOM).
+
+    Raises DocumentError with every refusal and its line; a syntax error comes alone.
+    """
+    document, problems = examine(text)
+    refused = [problem for problem in problems if problem.severity == "error"]
+    if refused:
+        raise DocumentError(refused)
+    return document
+
+
+def examine(text: str | bytes) -> tuple[DocumentText, list[Problem]]:
+    """Read a document's text as far as it goes: the document, with refusals and warnings.
+
+    For showing every problem of a file at once, those of its meaning too. Where an error is
+    among the problems the document is good for reading only (a key that is there twice counts
+    with its first value). Raises DocumentError where nothing can be read.
+    """
+    full = _decode(text)
+    body = full.removeprefix(BOM)
+    tree = build(body)
+    root = tree.root
+    if root is not None and root.kind != "mapping" and root.end > root.start:
+        line = root.line + 1
+        raise DocumentError(
+            [Problem("a document is a mapping", line=line, hint="begin with 'version: 1'")]
+        )
+    chunks, items = _Splitter(body, tree).split()
+    if len(full) != len(body):
+        chunks = _with_bom(chunks)
+    problems = [*tree.problems, *_oversized(chunks)]
+    warnings = tuple(problem for problem in problems if problem.severity == "warning")
+    return DocumentText(tuple(chunks), items, warnings), problems
+
+
+def _decode(text: str | bytes) -> str:
+    raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    if len(raw) > MAX_DOCUMENT:
+        size = len(raw) / 1024 / 1024
+        raise DocumentError([Problem(f"the document has {size:.1f} MB, at most 4 MB are allowed")])
+    if isinstance(text, str):
+        return text
+    try:
+        return text.decode()
+    except UnicodeDecodeError as error:
+        line = text.count(b"\n", 0, error.start) + 1
+        raise DocumentError([Problem("the text is not UTF-8", line=line)]) from None
+
+
+def _with_bom(chunks: list[Chunk]) -> list[Chunk]:
+    if chunks and chunks[0].kind in ("header", "root"):
+        first = chunks[0]
+        return [Chunk(first.kind, "", "", BOM + first.text), *chunks[1:]]
+    return [Chunk("header", "", "", BOM), *chunks]
+
+
+def _oversized(chunks: list[Chunk]) -> list[Problem]:
+    problems = []
+    for chunk in chunks:
+        # characters first: encoding every chunk would cost more than the check is worth
+        if len(chunk.text) * 4 > MAX_ITEM and len(chunk.text.encode()) > MAX_ITEM:
+            path = tuple(part for part in (chunk.section, chunk.key) if part)
+            size = len(chunk.text.encode()) // 1024
+            line = sum(other.text.count("\n") for other in chunks[: chunks.index(chunk)]) + 1
+            problems.append(Problem(f"{size} KB of text, at most 256 KB are allowed", path, line))
+    return problems
+
+
+class _Unit(NamedTuple):
+    """One entry, section head, item or flow section of a block document, before the gaps."""
+
+    kind: str
+    section: str
+    key: str
+    start: int
+    end: int
+    column: int
+    value: Node
+
+
+class _Splitter:
+    """Cuts the text at the nodes' places."""
+
+    def __init__(self, text: str, tree: Tree) -> None:
+        self.text = text
+        self.root = tree.root
+        self.stop = len(text) if tree.footer is None else tree.footer
+        self.chunks: list[Chunk] = []
+        self.items: dict[Ref, Item] = {}
+
+    def split(self) -> tuple[list[Chunk], dict[Ref, Item]]:
+        """The chunks and the items."""
+        root = self.root
+        if root is None or root.kind != "mapping":
+            self._put("header", "", "", 0, self.stop)
+            self._put("footer", "", "", self.stop, len(self.text))
+        elif root.flow:
+            self._flow_root(root)
+        else:
+            self._block_root(root)
+        return self.chunks, self.items
+
+    def _put(self, kind: str, section: str, key: str, start: int, end: int) -> None:
+        if end > start:
+            self.chunks.append(Chunk(kind, section, key, self.text[start:end]))
+
+    def _put_item(self, section: str, key: str, start: int, end: int, value: Node) -> None:
+        text = self.text[start:end]
+        self.chunks.append(Chunk("item", section, key, text))
+        self.items.setdefault((section, key), Item(text, value.value))
+
+    def _block_root(self, root: Node) -> None:
+        done = 0
+        kind = "header"
+        before: _Unit | None = None
+        for unit in self._units(root):
+            line = line_start(self.text, unit.start)
+            if before is not None:
+                column = None if before.kind == "section" else before.column
+                tail, lead = gap(self.text, before.end, line, (column, unit.column))
+                kind = "separator"
+                if before.kind == "section":
+                    tail = lead
+                self._unit(before, done, tail)
+                done = tail
+            else:
+                lead = gap(self.text, 0, line, (None, unit.column))[1]
+            self._put(kind, "", "", done, lead)
+            done, before = lead, unit
+        assert before is not None
+        tail = gap(self.text, before.end, self.stop, (before.column, 0))[0]
+        self._unit(before, done, tail)
+        self._put("footer", "", "", tail, len(self.text))
+
+    def _units(self, root: Node) -> list[_Unit]:
+        units = []
+        text = self.text
+        column = root.start - line_start(text, root.start)
+        for key, value in root.pairs:
+            name = key.value
+            if not _holds_items(name, value):
+                end = line_end(text, max(value.end, key.end))
+                units.append(_Unit("entry", name, "", key.start, end, column, value))
+            elif value.flow:
+                end = line_end(text, value.end)
+                units.append(_Unit("flow", name, "", key.start, end, column, value))
+            else:
+                end = line_end(text, key.end)
+                units.append(_Unit("section", name, "", key.start, end, column, value))
+                inner = value.start - line_start(text, value.start)
+                for item, node in value.pairs:
+                    end = line_end(text, max(node.end, item.end))
+                    units.append(_Unit("item", name, item.value, item.start, end, inner, node))
+        return units
+
+    def _unit(self, unit: _Unit, start: int, end: int) -> None:
+        if unit.kind == "flow":
+            self._flow_section(unit.section, unit.value, start, end)
+        elif unit.kind == "item":
+            self._put_item(unit.section, unit.key, start, end, unit.value)
+        else:
+            self._put(unit.kind, unit.section, "", start, end)
+
+    def _flow_section(self, section: str, value: Node, start: int, end: int) -> None:
+        kind = "flow"
+        for key, node in value.pairs:
+            self._put(kind, section if kind == "flow" else "", "", start, key.start)
+            start = max(node.end, key.end)
+            self._put_item(section, key.value, key.start, start, node)
+            kind = "separator"
+        self._put("separator", "", "", start, end)
+
+    def _flow_root(self, root: Node) -> None:
+        kind, start = "root", 0
+        for key, value in root.pairs:
+            self._put(kind, "", "", start, key.start)
+            start = max(value.end, key.end)
+            if _holds_items(key.value, value) and value.flow:
+                self._flow_section(key.value, value, key.start, start)
+            else:
+                self._put("entry", key.value, "", key.start, start)
+            kind = "separator"
+        if not root.pairs:
+            start = root.start + 1
+            self._put("root", "", "", 0, start)
+        self._put("footer", "", "", start, len(self.text))
+
+
+def _holds_items(name: str, value: Node) -> bool:
+    return name in SECTIONS and value.kind == "mapping" and bool(value.pairs)
+
+
+def line_start(text: str, place: int) -> int:
+    """Where the line of `place` begins."""
+    return text.rfind("\n", 0, place) + 1
+
+
+def line_end(text: str, place: int) -> int:
+    """Where the line of `place` ends, behind its line feed."""
+    end = text.find("\n", place)
+    return len(text) if end < 0 else end + 1
+
+
+def gap(text: str, start: int, end: int, columns: tuple[int | None, int]) -> tuple[int, int]:
+    """Share out the lines between two entries: (end of the upper's, start of the lower's).
+
+    `start` and `end` are at line starts, `columns` those of the upper key (None: nothing goes
+    to it) and of the lower. Comments deeper than the upper key belong to it, comments directly
+    above the lower key to that; what is between stands apart.
+    """
+    upper, lower = columns
+    if start >= end:
+        return start, start
+    tail = start
+    place = start
+    while upper is not None and place < end:
+        after = min(line_end(text, place), end)
+        line = text[place:after].lstrip(" \t")
+        if line.startswith("#"):
+            if after - place - len(line) <= upper:
+                break
+            tail = after
+        place = after
+    lead = end
+    while lead > tail:
+        before = line_start(text, lead - 1)
+        line = text[before:lead].lstrip(" \t")
+        if not line.startswith("#") or lead - before - len(line) > lower:
+            break
+        lead = before
+    return tail, lead
+
+
+def _head_line(text: str) -> int:
+    """On which line of a section's head (0-based) its key stands."""
+    for number, line in enumerate(text.splitlines()):
+        if line.strip() and not line.lstrip().startswith("#"):
+            return number
+    return 0
+
+
+def chunk_node(chunk: Chunk) -> Node:
+    """The mapping node of an item or entry alone: one pair, lines from 0 in the chunk."""
+    if chunk.kind == "item":
+        return _block_node(chunk.text) if is_block(chunk) else _flow_node(chunk.text)
+    if chunk.text.endswith("\n"):
+        return _block_node(chunk.text)
+    try:
+        return _block_node(chunk.text)
+    except DocumentError:
+        return _flow_node(chunk.text)
+
+
+def is_block(item: Chunk) -> bool:
+    """Whether the item stands in a section in block style (where it begins its line)."""
+    return item.text[0] in " \t#"
+
+
+@lru_cache(maxsize=512)
+def _block_node(text: str) -> Node:
+    return _single(build(text))
+
+
+@lru_cache(maxsize=512)
+def _flow_node(text: str) -> Node:
+    # the bracket goes onto the first line, so that lines count as in the chunk
+    return _single(build("{" + text + "\n}"))
+
+
+def _single(tree: Tree) -> Node:
+    root = tree.root
+    if root is None or root.kind != "mapping" or len(root.pairs) != 1:
+        raise DocumentError([Problem("not exactly one key", line=1)])
+    return root
+
+
+def find_line(key: Node, value: Node, rest: Path) -> int:
+    """The 0-based line of `rest` below a pair, or of its nearest part that is there."""
+    line = key.line
+    for part in rest:
+        found = _child(value, part)
+        if found is None:
+            break
+        line, value = found
+    return line
+
+
+def _child(node: Node, part: str | int) -> tuple[int, Node] | None:
+    if node.kind == "mapping":
+        return next(((key.line, value) for key, value in node.pairs if key.value == part), None)
+    if isinstance(part, int):
+        return (node.items[part].line, node.items[part]) if part < len(node.items) else None
+    for item in node.items:
+        if isinstance(item.value, dict) and item.value.get("name") == part:
+            return item.line, item
+    return None
