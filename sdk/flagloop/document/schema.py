@@ -6,33 +6,114 @@ are spelled in the `schema*` modules of this folder and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import Any, TypeAlias, cast
 
-from flagloop.document.definition import Experiment, Flag, Holdout, Layer, Metric, Segment
-from flagloop.document.problem import Problem
-from flagloop.document.schema_experiment import (
-    read_experiment,
-    read_holdout,
-    read_layer,
-    read_metric,
-    read_segment,
+from flagloop.document.definition import (
+    Document,
+    Experiment,
+    Flag,
+    Holdout,
+    Layer,
+    Metric,
+    Segment,
 )
-from flagloop.document.schema_flag import read_flag
-from flagloop.document.schema_words import unknown_text
+from flagloop.document.problem import Problem, errors
+from flagloop.document.schema_condition import OPERATORS, RESERVED, constants_of
+from flagloop.document.schema_experiment import (
+    EXCEEDS_FIELDS,
+    EXPERIMENT_FIELDS,
+    HOLDOUT_FIELDS,
+    LAYER_FIELDS,
+    LAYER_RANGE_FIELDS,
+    METRIC_FIELDS,
+    PLAN_FIELDS,
+    SEGMENT_FIELDS,
+)
+from flagloop.document.schema_flag import (
+    DWELL_FIELDS,
+    FLAG_WORDS,
+    KILLED_FIELDS,
+    ROLLOUT_FIELDS,
+    RULE_WORDS,
+    SHORTHAND,
+    read_flag,
+)
+from flagloop.document.schema_links import MAX_ITEM, READERS, Links, Ref, mentions, references
+from flagloop.document.schema_wire import (
+    runtime_words,
+    wire,
+    wire_item,
+    with_runtime,
+    without_runtime,
+)
+from flagloop.document.schema_words import (
+    Fields,
+    Problems,
+    attributes,
+    is_key,
+    key,
+    read_fields,
+    refuse,
+    show,
+    unknown_text,
+    unknown_word,
+)
+
+__all__ = [
+    "DOCUMENT_WORDS",
+    "MAX_ITEM",
+    "OPERATOR_NAMES",
+    "SECTIONS",
+    "SHORTHAND",
+    "WORDS",
+    "Item",
+    "Links",
+    "Ref",
+    "constants_of",
+    "is_key",
+    "mentions",
+    "namers",
+    "read_document",
+    "read_flag",
+    "read_item",
+    "references",
+    "runtime_words",
+    "wire",
+    "wire_item",
+    "with_runtime",
+    "without_runtime",
+]
 
 Item: TypeAlias = Flag | Segment | Layer | Holdout | Metric | Experiment
 
-READERS: Mapping[str, Callable[[str, Any], tuple[Any, list[Problem]]]] = {
-    "segments": read_segment,
-    "layers": read_layer,
-    "holdouts": read_holdout,
-    "metrics": read_metric,
-    "experiments": read_experiment,
-    "flags": read_flag,
-}
 SECTIONS: tuple[str, ...] = tuple(READERS)
 """The sections in the order in which a document is written."""
+
+OPERATOR_NAMES: tuple[str, ...] = tuple(OPERATORS)
+DOCUMENT_WORDS: tuple[str, ...] = ("version", "environment", "recording", *SECTIONS)
+
+RECORDING_FIELDS: Fields = {"attributes": ("attributes", attributes)}
+
+WORDS: Mapping[str, tuple[str, ...]] = {
+    "document": DOCUMENT_WORDS,
+    "recording": tuple(RECORDING_FIELDS),
+    "segment": tuple(SEGMENT_FIELDS),
+    "layer": tuple(LAYER_FIELDS),
+    "holdout": tuple(HOLDOUT_FIELDS),
+    "metric": tuple(METRIC_FIELDS),
+    "exceeds": tuple(EXCEEDS_FIELDS),
+    "experiment": tuple(EXPERIMENT_FIELDS),
+    "experiment layer": tuple(LAYER_RANGE_FIELDS),
+    "plan": tuple(PLAN_FIELDS),
+    "flag": FLAG_WORDS,
+    "killed": tuple(KILLED_FIELDS),
+    "rule": RULE_WORDS,
+    "rollout": tuple(ROLLOUT_FIELDS),
+    "dwell": tuple(DWELL_FIELDS),
+    "condition": tuple(word for word in RESERVED if word != "flag"),
+}
+"""Every word, by the kind of mapping that it stands in."""
 
 
 def read_item(section: str, key: str, mapping: Any) -> tuple[Item | None, list[Problem]]:
@@ -42,3 +123,64 @@ def read_item(section: str, key: str, mapping: Any) -> tuple[Item | None, list[P
         message, hint = unknown_text("section", section, SECTIONS)
         return None, [Problem(message, hint=hint)]
     return reader(key, mapping)
+
+
+def read_document(mapping: Any) -> tuple[Document, list[Problem]]:
+    """A whole document: its good items, and every problem of all items.
+
+    References between items are checked too. Never raises; a mapping that is no document at all
+    gives an empty `Document` and one problem.
+    """
+    out: Problems = []
+    if not isinstance(mapping, dict):
+        refuse(out, (), f"a document is a mapping, not {show(mapping)}", "begin with version: 1")
+        return Document(), out
+    links = Links(mapping, namers(mapping))
+    head = _read_head(mapping, out)
+    sections: dict[str, dict[str, Any]] = {}
+    for section in SECTIONS:
+        items = mapping.get(section, {})
+        if not isinstance(items, dict):
+            hint = "write {} or remove the line" if items is None else "write {key: {...}}"
+            refuse(out, (section,), f"`{section}` is a mapping of keys, not {show(items)}", hint)
+            continue
+        good = sections[section] = {}
+        for name in items:
+            found = links.problems(section, name)
+            out += found
+            if not errors(found):
+                good[name] = links.read(section, name)[0]
+    return Document(**head, **cast(dict[str, Any], sections)), out
+
+
+def namers(mapping: Mapping[str, Any]) -> dict[Ref, list[Ref]]:
+    """For each item that is named anywhere in the document: the items that name it."""
+    found: dict[Ref, list[Ref]] = {}
+    for section in SECTIONS:
+        items = mapping.get(section)
+        if isinstance(items, dict):
+            for name, item in items.items():
+                for target in references(section, item):
+                    found.setdefault(target, []).append((section, name))
+    return found
+
+
+def _read_head(mapping: dict[Any, Any], out: Problems) -> dict[str, Any]:
+    """The words beside the sections."""
+    for word in mapping:
+        if word not in DOCUMENT_WORDS:
+            unknown_word(out, (), word, DOCUMENT_WORDS, "a document")
+    head: dict[str, Any] = {}
+    version = mapping.get("version")
+    if "version" not in mapping:
+        refuse(out, (), "`version` is missing", "begin the document with version: 1")
+    elif isinstance(version, bool) or version != 1:
+        refuse(out, ("version",), f"version {show(version)} is not known", "write version: 1")
+    if "environment" in mapping:
+        head["environment"] = key(mapping["environment"], ("environment",), out)
+    if "recording" in mapping:
+        fields = read_fields(
+            mapping["recording"], RECORDING_FIELDS, ("recording",), out, "`recording`"
+        )
+        head["recording"] = fields.get("attributes", ())
+    return head
