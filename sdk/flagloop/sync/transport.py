@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
+from flagloop import __version__
 from flagloop.errors import ConfigError, TransportError
 
 if TYPE_CHECKING:
@@ -32,6 +33,14 @@ class Reply(NamedTuple):
     mapping: dict[str, Any] | None
     body: bytes | None
     etag: str | None
+
+
+class Answer(NamedTuple):
+    """Any answer of the server, its body decoded."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
 
 
 class Transport:
@@ -74,13 +83,12 @@ class Transport:
         Raises TransportError for no answer, a slow, huge or wrong one.
         """
         headers = {"If-None-Match": etag} if etag else {}
-        response, deadline = self._send("GET", "/api/v1/ruleset", headers, None)
-        with response:
-            if response.status_code == 304 and etag:
-                return Reply(None, None, etag)
-            body = self._body(response, RULESET_LIMIT, deadline)
-            self._refuse(response, body)
-            return Reply(ruleset_mapping(body, self.url), body, response.headers.get("ETag"))
+        answer = self.exchange("GET", "/api/v1/ruleset", headers=headers, limit=RULESET_LIMIT)
+        if answer.status == 304 and etag:
+            return Reply(None, None, etag)
+        self._refuse(answer)
+        mapping = ruleset_mapping(answer.body, self.url)
+        return Reply(mapping, answer.body, answer.headers.get("ETag"))
 
     def post_events(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Deliver one batch (DESIGN's wire form); the answer: accepted, duplicate, rejected.
@@ -98,11 +106,27 @@ class Transport:
             packer = zlib.compressobj(1, zlib.DEFLATED, 31)
             data = packer.compress(data) + packer.flush()
             headers["Content-Encoding"] = "gzip"
-        response, deadline = self._send("POST", "/api/v1/events", headers, data)
+        answer = self.exchange("POST", "/api/v1/events", data=data, headers=headers)
+        self._refuse(answer)
+        return json_object(answer.body, self.url)
+
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        data: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        limit: int = ANSWER_LIMIT,
+    ) -> Answer:
+        """One request, answered with any status; TransportError when no whole answer came.
+
+        A body of more than `limit` bytes after decompression is no answer.
+        """
+        response, deadline = self._send(method, path, dict(headers or {}), data)
         with response:
-            body = self._body(response, ANSWER_LIMIT, deadline)
-            self._refuse(response, body)
-            return json_object(body, self.url)
+            body = self._body(response, limit, deadline)
+            return Answer(response.status_code, response.headers, body)
 
     def close(self) -> None:
         """Close the connections; a later request opens new ones."""
@@ -124,7 +148,7 @@ class Transport:
         session = requests.Session()
         # An auth object, not a header: a ~/.netrc entry for the host would replace the header.
         session.auth = Bearer(self._key)
-        session.headers["User-Agent"] = "flagloop-python"
+        session.headers["User-Agent"] = f"flagloop-python/{__version__}"
         session.headers["Accept"] = "application/json"
         if self.instance:
             session.headers["X-Flagloop-Instance"] = self.instance
@@ -135,7 +159,10 @@ class Transport:
     ) -> tuple[requests.Response, float]:
         """The answer's head, and when its body must be there."""
         import requests
+        import urllib3
 
+        # urllib3's own errors come through for a host name that cannot be one.
+        failures = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, UnicodeError)
         deadline = self._clock() + self._total
         try:
             response = self._session().request(
@@ -147,7 +174,7 @@ class Transport:
                 stream=True,
                 allow_redirects=False,
             )
-        except (requests.RequestException, OSError, UnicodeError) as problem:
+        except failures as problem:
             raise TransportError(f"{self.url}: {_reason(problem)}") from None
         return response, deadline
 
@@ -172,17 +199,16 @@ class Transport:
             raise TransportError(f"{self.url}: {_reason(problem)}") from None
         return b"".join(parts)
 
-    def _refuse(self, response: requests.Response, body: bytes) -> None:
+    def _refuse(self, answer: Answer) -> None:
         """Raise TransportError for every status but 200 to 299."""
-        status = response.status_code
-        if 200 <= status < 300:
+        if 200 <= answer.status < 300:
             return
-        text = _status_text(status, response.headers.get("Location"))
-        said = error_message(body)
+        text = status_text(answer.status, answer.headers.get("Location"))
+        said = error_message(answer.body) if answer.status != 401 else None
         raise TransportError(
-            f"{self.url}: {text}" + (f" ({said})" if said and status != 401 else ""),
-            status,
-            retry_after(response.headers.get("Retry-After")),
+            f"{self.url}: {text}" + (f" ({said})" if said else ""),
+            answer.status,
+            retry_after(answer.headers.get("Retry-After")),
         )
 
 
@@ -277,7 +303,8 @@ def error_message(body: bytes) -> str | None:
     return message[:200] if isinstance(message, str) else None
 
 
-def _status_text(status: int, location: str | None) -> str:
+def status_text(status: int, location: str | None) -> str:
+    """What a status that is no success means, with the mend where there is one."""
     if status == 401:
         return "key revoked or unknown (401); make one with 'flagloop keys create'"
     if status == 403:
