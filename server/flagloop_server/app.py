@@ -1,0 +1,123 @@
+"""Puts the server together: store, changes, edge, pages, background."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from types import TracebackType
+
+from flagloop_server.auth import Auth, first_start
+from flagloop_server.background import Background
+from flagloop_server.changes import Changes
+from flagloop_server.config import Config
+from flagloop_server.edge.body import Bodies
+from flagloop_server.edge.bridge import Bridge, Workers
+from flagloop_server.edge.front import Edge, Limits
+from flagloop_server.operations import Operations
+from flagloop_server.publish import Publisher
+from flagloop_server.store import Store
+from flagloop_server.web import errors
+from flagloop_server.web.ingest import Ingest
+from flagloop_server.web.site import create_site
+
+log = logging.getLogger(__name__)
+
+TOUCH_SECONDS = 30.0
+"""How often the last use of keys is written down."""
+
+
+class Application:
+    """One running server without its socket: `asgi` is what a server serves.
+
+    `first_keys` are (environment, secret) of keys made by this start, `setup_link` is the path
+    of the one-time link while nobody has signed up.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        config.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.store = Store(config.data)
+        self.auth = Auth(self.store)
+        self.changes = Changes(self.store)
+        self.events = self.store.events
+        start = first_start(self.store, self.auth)
+        self.first_keys = tuple(start.keys.items())
+        self.setup_link = None if start.setup_token is None else f"/setup/{start.setup_token}"
+        self.publisher = Publisher(self.store, self.changes)
+        self.publisher.watch()
+        self.flask = create_site(self)
+        self.flask.register_error_handler(sqlite3.OperationalError, errors.handle)
+        self.background = Background()
+        self.background.every(config.poll_seconds, "watch", self.publisher.watch)
+        self.background.every(TOUCH_SECONDS, "touch-keys", self.touch_keys)
+        self.workers = Workers(config.workers, config.report_workers, config.waiting)
+        self.edge = self._edge()
+        self.asgi = self.edge
+        self._closed = False
+
+    def _edge(self) -> Edge:
+        config = self.config
+        bodies = Bodies(config.body_seconds, config.bodies, config.bodies_bytes)
+        bridge = Bridge(
+            self.flask,
+            self.workers,
+            bodies,
+            threads=config.workers,
+            trusted=config.trusted_proxies,
+        )
+        return Edge(
+            self.publisher.keys,
+            self.publisher.snapshots,
+            bridge=bridge,
+            ingest=Ingest(self.events),
+            operations=Operations(self),
+            event_bodies=Bodies(config.body_seconds, config.bodies, config.bodies_bytes),
+            limits=Limits(
+                events=config.events_limit,
+                unpacked=config.events_unpacked,
+                body=config.body_limit,
+                batches=config.batches_waiting,
+            ),
+        )
+
+    def start(self) -> None:
+        """Start the background work."""
+        self.background.start()
+
+    def touch_keys(self) -> None:
+        """Write down when keys were last used."""
+        used, self.edge.used = self.edge.used, {}
+        if used:
+            self.store.touch_keys(used)
+
+    def close(self) -> None:
+        """End background work, commit what is queued, close the databases. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        self.background.stop()
+        self.edge.close()
+        try:
+            self.touch_keys()
+        except sqlite3.Error as problem:
+            log.warning("the last use of keys was not written: %s", problem)
+        self.store.close()
+
+    def __enter__(self) -> Application:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def create_app(config: Config) -> Application:
+    """The application on the folder `config.data`, made when missing; opens no socket.
+
+    Raises ConfigError, OSError and sqlite3.Error when the folder cannot be used.
+    """
+    return Application(config)

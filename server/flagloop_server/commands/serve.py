@@ -1,0 +1,167 @@
+"""`flagloop serve`: the whole server in one process."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from flagloop.errors import ConflictError, DocumentError
+from flagloop_server.commands.data import data_option, told
+from flagloop_server.config import Config
+
+if TYPE_CHECKING:
+    from flagloop_server.changes import Changes
+
+
+@click.command()
+@data_option
+@click.option("--host", default="127.0.0.1", envvar="FLAGLOOP_HOST", show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8377,
+    envvar="FLAGLOOP_PORT",
+    show_default=True,
+    help="0 takes a free port.",
+)
+@click.option(
+    "--public-url", envvar="FLAGLOOP_PUBLIC_URL", help="Where people reach it behind a proxy."
+)
+@click.option(
+    "--trusted-proxies",
+    envvar="FLAGLOOP_TRUSTED_PROXIES",
+    default="127.0.0.1",
+    show_default=True,
+    help="Addresses whose X-Forwarded-For and -Proto are believed.",
+)
+@click.option(
+    "--flags",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Merge this file at each start, as a push would.",
+)
+@click.option(
+    "--env",
+    "environment",
+    envvar="FLAGLOOP_ENV",
+    default="production",
+    show_default=True,
+    help="Where --flags goes.",
+)
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning"]), default="info")
+def serve(
+    *,
+    data: Path,
+    host: str,
+    port: int,
+    public_url: str | None,
+    trusted_proxies: str,
+    flags: Path | None,
+    environment: str,
+    log_level: str,
+) -> None:
+    """Serve flags, take events and show the admin pages.
+
+    SIGTERM and SIGINT end it with exit code 0; 1: the folder or the port cannot be used.
+    """
+    config = Config(
+        data=data,
+        host=host,
+        port=port,
+        url=public_url,
+        flags=flags,
+        environment=environment,
+        trusted_proxies=trusted_proxies,
+    )
+    from flagloop_server.telemetry import configure_logging
+
+    configure_logging(logging.getLevelNamesMapping()[log_level.upper()])
+    with told():
+        run(config)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # A page that still computes would hold the interpreter: the databases are closed by now.
+    os._exit(0)
+
+
+def run(config: Config) -> None:
+    """Serve until a signal comes; raises OSError, sqlite3.Error and FlagloopError at start."""
+    from flagloop_server.edge.server import Server, listen
+
+    # The port first: a start that fails must not spend the keys that are shown once.
+    listener = listen(config.host, config.port)
+    with contextlib.closing(listener):
+        from flagloop_server.app import create_app
+
+        with create_app(config) as app:
+            url = public_url(config, listener)
+            for line in greeting(app.first_keys, app.setup_link, url):
+                click.echo(line)
+            if config.flags is not None:
+                click.echo(merge_flags(app.changes, config.flags, config.environment))
+            app.start()
+            server = Server(
+                app.asgi,
+                stop_seconds=config.stop_seconds,
+                ready=lambda: click.echo(f"flagloop serves {url} from {config.data}"),
+                stopping=app.edge.stop,
+            )
+            server.run(sockets=[listener])
+
+
+def public_url(config: Config, listener: socket.socket) -> str:
+    """The URL to print: the public one, else host and the port that was taken."""
+    if config.url is not None:
+        return config.url.rstrip("/")
+    wild = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (compared, not bound)
+    host = wild.get(config.host, config.host)
+    port = listener.getsockname()[1]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def greeting(keys: Sequence[tuple[str, str]], setup_link: str | None, url: str) -> list[str]:
+    """What a first start tells once: keys and the link that makes the first admin."""
+    lines = [f"server key for {place}: {secret}" for place, secret in keys]
+    if keys:
+        lines.append("these keys are not shown again; 'flagloop keys create' makes more")
+    if setup_link is not None:
+        lines.append(f"first sign-in, once: {url}{setup_link}")
+    return lines
+
+
+def merge_flags(changes: Changes, file: Path, environment: str) -> str:
+    """Push `file`; what cannot be merged is told and the stored document stays in force.
+
+    Raises NotFoundError for an unknown environment and OSError for an unreadable file.
+    """
+    from flagloop_server.changes import push
+    from flagloop_server.store import Actor
+
+    try:
+        text = file.read_bytes().decode("utf-8")
+    except UnicodeDecodeError:
+        return f"{file} is not UTF-8; the stored document stays in force"
+    actor = Actor("command", "flagloop serve")
+    reason = f"serve --flags {file.name}"
+    try:
+        done = changes.apply(push(environment, text), actor, reason)
+    except ConflictError as conflict:
+        items = ", ".join(conflict.conflicts) or str(conflict)
+        return (
+            f"{file} and {environment} were both changed: {items}\n"
+            f"the stored document stays in force; 'flagloop pull' and merge"
+        )
+    except DocumentError as broken:
+        listed = "\n".join(problem.render(str(file)) for problem in broken.problems)
+        return f"{listed}\n{file} is not used; the stored document stays in force"
+    notes = "".join(f"\n{note}" for note in done.notes)
+    if not done.applied:
+        return f"{environment} is as {file} says, revision {done.revision}{notes}"
+    return f"{file} is merged into {environment}, revision {done.revision}{notes}"

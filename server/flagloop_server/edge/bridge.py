@@ -1,0 +1,133 @@
+"""Everything that the edge does not answer itself goes to a WSGI application on few threads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from a2wsgi import WSGIMiddleware
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from flagloop_server.edge.answers import (
+    ASGIApp,
+    Message,
+    Receive,
+    Refused,
+    Scope,
+    Send,
+    error,
+    reply,
+)
+from flagloop_server.edge.body import Bodies
+
+
+class Workers:
+    """Places for `workers` requests at once; reports hold at most `reports` of them.
+
+    At most `waiting` requests wait for a place, and a quarter of that many reports.
+    """
+
+    def __init__(self, workers: int, reports: int, waiting: int) -> None:
+        self._all = asyncio.Semaphore(workers)
+        self._reports = asyncio.Semaphore(reports)
+        self._limits = {False: waiting, True: max(1, waiting // 4)}
+        self.waiting = {False: 0, True: 0}
+        self.busy = 0
+
+    @asynccontextmanager
+    async def place(self, report: bool) -> AsyncIterator[None]:
+        """Hold one place until the block ends; raises Refused (503) when too many wait."""
+        if self.waiting[report] >= self._limits[report]:
+            raise Refused(error(503, "too many requests wait", retry_after=1))
+        async with AsyncExitStack() as stack:
+            self.waiting[report] += 1
+            try:
+                if report:
+                    await stack.enter_async_context(self._reports)
+                await stack.enter_async_context(self._all)
+            finally:
+                self.waiting[report] -= 1
+            self.busy += 1
+            try:
+                yield
+            finally:
+                self.busy -= 1
+
+
+class Bridge:
+    """An ASGI application that hands whole requests to `wsgi` on a pool of threads.
+
+    X-Forwarded-For and X-Forwarded-Proto are believed from the addresses in `trusted`.
+    """
+
+    def __init__(
+        self, wsgi: Any, workers: Workers, bodies: Bodies, *, threads: int, trusted: str
+    ) -> None:
+        calls: Any = WSGIMiddleware(wsgi, workers=threads)
+        self._app: ASGIApp = ProxyHeadersMiddleware(calls, trusted_hosts=trusted)  # type: ignore[assignment]
+        self._workers = workers
+        self._bodies = bodies
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
+        """Read the body (at most `limit` bytes), wait for a place, call. Raises Refused."""
+        try:
+            scope["query_string"].decode("ascii")
+        except UnicodeDecodeError:
+            raise Refused(error(400, "the query string must be percent-encoded")) from None
+        async with (
+            self._bodies.read(scope, receive, limit) as body,
+            self._workers.place(is_report(scope["path"])),
+        ):
+            await self._call(whole(scope, len(body)), Replay(body, receive), send)
+
+    async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except asyncio.CancelledError:
+            # Only the end of the server cancels; the call goes on in its thread until then.
+            if not started:
+                await reply(send, error(503, "the server stops", retry_after=5, close=True))
+
+
+class Replay:
+    """A `receive` that gives a body which has been read, then what the connection says."""
+
+    def __init__(self, body: bytes, receive: Receive) -> None:
+        self._body: bytes | None = body
+        self._receive = receive
+
+    async def __call__(self) -> Message:
+        """The whole body once, then the connection's own messages."""
+        if self._body is None:
+            return await self._receive()
+        body, self._body = self._body, None
+        return {"type": "http.request", "body": body, "more_body": False}
+
+
+def whole(scope: Scope, length: int) -> Scope:
+    """The scope of a request whose body is known: with its length, without chunking.
+
+    Names with an underscore are dropped: in WSGI they could pose as another header.
+    """
+    dropped = (b"transfer-encoding", b"content-length")
+    headers = [
+        (name, value)
+        for name, value in scope["headers"]
+        if name not in dropped and b"_" not in name
+    ]
+    headers.append((b"content-length", str(length).encode()))
+    return {**scope, "headers": headers}
+
+
+def is_report(path: str) -> bool:
+    """Whether the page behind `path` may be slow: it has a segment `reports`."""
+    return "/reports/" in path or path.endswith("/reports")

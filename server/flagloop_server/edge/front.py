@@ -1,0 +1,262 @@
+"""The ASGI application: answers the SDKs from memory, hands the rest to the bridge.
+
+Nothing here blocks the loop: what may wait runs on `threads`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias, TypeVar
+
+from flagloop_server.edge.answers import (
+    Answer,
+    Message,
+    Receive,
+    Refused,
+    Scope,
+    Send,
+    error,
+    header,
+    json_answer,
+    reply,
+)
+from flagloop_server.edge.body import Bodies, Disconnected, unpack
+from flagloop_server.edge.bridge import Bridge
+from flagloop_server.edge.keys import EdgeKey, KeyRing
+from flagloop_server.edge.snapshots import Snapshots
+
+Route: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+T = TypeVar("T")
+
+COMMIT_SECONDS = 10.0
+"""How long an answer to events waits for the commit; a later one is told by the retry."""
+
+
+class Receipt(Protocol):
+    """What became of a batch."""
+
+    def to_mapping(self) -> Mapping[str, object]:
+        """accepted, duplicate and rejected, as on the wire."""
+        ...
+
+
+class Ingest(Protocol):
+    """Takes the body of a batch of events."""
+
+    def __call__(self, key: EdgeKey, body: bytes, received: int) -> Future[Receipt]:
+        """The receipt once the batch is durable; `received` is epoch ms. Raises Refused.
+
+        It may block for the time of parsing and is called on a thread.
+        """
+        ...
+
+
+class Operations(Protocol):
+    """What operators ask; each may block and is called on a thread."""
+
+    def ready(self) -> list[str]:
+        """Why the server is not ready; nothing when it is."""
+        ...
+
+    def metrics(self) -> tuple[str, bytes]:
+        """Content type and text of the metrics."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bytes of an events body as sent and unpacked, of other bodies, and waiting batches."""
+
+    events: int
+    unpacked: int
+    body: int
+    batches: int
+
+
+class Edge:
+    """The front of the server; `requests` counts answers by (route, status)."""
+
+    def __init__(
+        self,
+        keys: KeyRing,
+        snapshots: Snapshots,
+        *,
+        bridge: Bridge,
+        ingest: Ingest,
+        operations: Operations,
+        event_bodies: Bodies,
+        limits: Limits,
+    ) -> None:
+        self.keys = keys
+        self.requests: Counter[tuple[str, int]] = Counter()
+        self.used: dict[int, int] = {}
+        self.waiting: Counter[int] = Counter()
+        self.stopping = False
+        self._snapshots = snapshots
+        self._bridge = bridge
+        self._ingest = ingest
+        self._operations = operations
+        self._event_bodies = event_bodies
+        self._limits = limits
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="edge")
+        self._routes: dict[str, Route] = {
+            "/api/v1/ruleset": self._ruleset,
+            "/api/v1/events": self._events,
+            "/healthz": self._healthz,
+            "/readyz": self._readyz,
+            "/metrics": self._metrics,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection's request (or the lifespan)."""
+        if scope["type"] == "http":
+            await self._routes.get(scope["path"], self._web)(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await lifespan(receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+    def stop(self) -> None:
+        """The server stops: called on the loop before connections are closed."""
+        self.stopping = True
+
+    def close(self) -> None:
+        """Let the threads end; running calls are not waited for."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _answer(self, route: str, send: Send, answer: Answer) -> None:
+        self.requests[route, answer.status] += 1
+        await reply(send, answer)
+
+    async def _on_thread(self, function: Callable[..., T], *arguments: object) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, function, *arguments)
+
+    async def _key(self, authorization: bytes | None) -> EdgeKey:
+        """The key of a request; raises Refused (401)."""
+        digest = self.keys.digest(authorization) if authorization is not None else None
+        if digest is None:
+            raise Refused(error(401, "send the header 'Authorization: Bearer <key>'"))
+        key = self.keys.known(digest)
+        if key is None and not self.keys.refused(digest):
+            key = await self._on_thread(self.keys.look_up, digest)
+        if key is None:
+            raise Refused(error(401, "this key is unknown, expired or revoked"))
+        self.used[key.id] = int(time.time() * 1000)
+        return key
+
+    async def _ruleset(self, scope: Scope, receive: Receive, send: Send) -> None:
+        authorization, tag, encoding = None, None, b""
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                authorization = value
+            elif name == b"if-none-match":
+                tag = value
+            elif name == b"accept-encoding":
+                encoding = value
+        try:
+            allow(scope, "GET", "HEAD")
+            snapshot = self._snapshots.get(rules_of(await self._key(authorization)))
+            if snapshot is None:
+                raise Refused(error(404, "the environment of this key is archived"))
+            answer = snapshot.answer(tag, encoding)
+        except Refused as refusal:
+            answer = refusal.answer
+        await self._answer("ruleset", send, answer)
+
+    async def _events(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            allow(scope, "POST")
+            key = await self._key(header(scope, b"authorization"))
+            if key.kind == "admin" or key.environment is None:
+                raise Refused(error(403, "events need a server key or a client key", close=True))
+            async with self._event_bodies.read(scope, receive, self._limits.events) as body:
+                encoding = (header(scope, b"content-encoding") or b"").strip().lower()
+                answer = await self._commit(key, body, encoding)
+        except Refused as refusal:
+            answer = refusal.answer
+        except Disconnected:
+            return
+        await self._answer("events", send, answer)
+
+    async def _commit(self, key: EdgeKey, body: bytes, encoding: bytes) -> Answer:
+        """Parse on a thread, wait for the commit; raises Refused (400, 413, 415, 429, 503)."""
+        received = time.time_ns() // 1_000_000
+        limits = self._limits
+        if self.waiting.total() >= limits.batches:
+            raise Refused(error(503, "too many batches wait", retry_after=2))
+        if self.waiting[key.id] >= max(1, limits.batches // 2):
+            raise Refused(error(429, "too many batches of this key wait", retry_after=2))
+
+        def parse() -> Future[Receipt]:
+            return self._ingest(key, unpack(body, encoding, limits.unpacked), received)
+
+        self.waiting[key.id] += 1
+        try:
+            # The writer's future must not be cancelled with this request: it is shared.
+            commit = asyncio.wrap_future(await self._on_thread(parse))
+            async with asyncio.timeout(COMMIT_SECONDS):
+                return json_answer(200, (await asyncio.shield(commit)).to_mapping())
+        except TimeoutError:
+            raise Refused(error(503, "the disk is slow, send again", retry_after=5)) from None
+        finally:
+            self.waiting[key.id] -= 1
+            if not self.waiting[key.id]:
+                del self.waiting[key.id]
+
+    async def _healthz(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._answer("healthz", send, json_answer(200, {"status": "ok"}))
+
+    async def _readyz(self, scope: Scope, receive: Receive, send: Send) -> None:
+        problems = await self._on_thread(self._operations.ready)
+        if self.stopping:
+            problems = ["the server stops", *problems]
+        body = {"status": "not ready" if problems else "ready", "problems": problems}
+        await self._answer("readyz", send, json_answer(503 if problems else 200, body))
+
+    async def _metrics(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind, text = await self._on_thread(self._operations.metrics)
+        headers = [(b"content-type", kind.encode()), (b"cache-control", b"no-store")]
+        await self._answer("metrics", send, Answer(200, headers, text))
+
+    async def _web(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self.requests["web", message["status"]] += 1
+            await send(message)
+
+        try:
+            await self._bridge.answer(scope, receive, counted, self._limits.body)
+        except Refused as refusal:
+            await self._answer("web", send, refusal.answer)
+        except Disconnected:
+            return
+
+
+def allow(scope: Scope, *methods: str) -> None:
+    """Raise Refused (405) for another method."""
+    if scope["method"] not in methods:
+        answer = error(405, f"use {' or '.join(methods)}", close=True)
+        answer.headers.append((b"allow", ", ".join(methods).encode()))
+        raise Refused(answer)
+
+
+def rules_of(key: EdgeKey) -> int:
+    """The id of the environment whose rules `key` may read; raises Refused (403)."""
+    if key.kind == "client":
+        raise Refused(error(403, "a client key is public: it may post events, never get rules"))
+    if key.kind != "server" or key.environment is None:
+        raise Refused(error(403, "the ruleset needs a server key (fl_srv_...)"))
+    return key.environment
+
+
+async def lifespan(receive: Receive, send: Send) -> None:
+    """Answer the lifespan's two messages; starting and stopping are the application's."""
+    for phase in ("startup", "shutdown"):
+        await receive()
+        await send({"type": f"lifespan.{phase}.complete"})

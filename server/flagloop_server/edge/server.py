@@ -1,0 +1,80 @@
+"""uvicorn with our own stop: streams and waiting readers must not hold the process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+import uvicorn
+
+from flagloop_server.edge.answers import ASGIApp
+
+
+class Server(uvicorn.Server):
+    """Serves `app` until SIGTERM or SIGINT; a second signal does not wait for requests.
+
+    `stopping` is called once on the loop when the first signal comes, before connections are
+    closed; `ready` once when connections are accepted.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        stop_seconds: float,
+        ready: Callable[[], None],
+        stopping: Callable[[], None],
+    ) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,  # type: ignore[arg-type]
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,  # the bridge does it: only pages and the API need it
+                server_header=False,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=max(1, round(stop_seconds)),
+                ws="none",
+            )
+        )
+        self._ready = ready
+        self._stopping = stopping
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept connections, then tell."""
+        await super().startup(sockets)
+        self._ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+        """Own handlers: uvicorn's would raise the signal again, so that the exit code is not 0."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        signals = (signal.SIGTERM, signal.SIGINT)
+        for number in signals:
+            loop.add_signal_handler(number, self.stop)
+        try:
+            yield
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)
+
+    def stop(self) -> None:
+        """Stop gracefully; called again: at once."""
+        if self.should_exit:
+            self.force_exit = True
+            return
+        self.should_exit = True
+        self._stopping()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket; port 0 takes a free one. Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=2048)

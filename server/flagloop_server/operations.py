@@ -1,0 +1,80 @@
+"""What operators ask a running server: is it ready, and how is it doing."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from flagloop_server.telemetry import Metrics, Reading, gauge
+
+if TYPE_CHECKING:
+    from flagloop_server.app import Application
+
+
+class Operations:
+    """Reads an application; every method may block."""
+
+    def __init__(self, app: Application) -> None:
+        self._app = app
+        self._metrics = Metrics(self.readings)
+
+    def metrics(self) -> tuple[str, bytes]:
+        """Content type and text of the metrics."""
+        return self._metrics.render()
+
+    def ready(self) -> list[str]:
+        """Why the server should get no requests; nothing when it should."""
+        problems = self._app.background.problems()
+        try:
+            environments = self._app.store.environments()
+        except sqlite3.Error as problem:
+            return [*problems, f"config.db cannot be read: {problem}"]
+        snapshots = self._app.publisher.snapshots
+        missing = [item.key for item in environments if snapshots.get(item.id) is None]
+        return [*problems, *(f"no snapshot of {name}" for name in missing)]
+
+    def readings(self) -> Iterator[Reading]:
+        """Every metric, as of now."""
+        yield from self._edge()
+        yield from self._snapshots()
+
+    def _edge(self) -> Iterator[Reading]:
+        edge, workers = self._app.edge, self._app.workers
+        requests = tuple(
+            ((route, str(status)), float(count))
+            for (route, status), count in edge.requests.copy().items()
+        )
+        yield Reading(
+            "flagloop_requests", "Answers by route.", "counter", ("route", "status"), requests
+        )
+        yield gauge("flagloop_web_busy", "Workers in use.", workers.busy)
+        waiting = (
+            (("page",), float(workers.waiting[False])),
+            (("report",), float(workers.waiting[True])),
+        )
+        yield Reading(
+            "flagloop_web_waiting", "Requests that wait for a worker.", "gauge", ("kind",), waiting
+        )
+        yield gauge("flagloop_batches_waiting", "Batches of events in work.", edge.waiting.total())
+        failures = tuple(((job.name,), float(job.failures)) for job in self._app.background.jobs)
+        yield Reading(
+            "flagloop_job_failures", "Failed periodic work.", "counter", ("job",), failures
+        )
+
+    def _snapshots(self) -> Iterator[Reading]:
+        snapshots = self._app.publisher.snapshots.all()
+        yield Reading(
+            "flagloop_revision",
+            "The revision that is served.",
+            "gauge",
+            ("environment",),
+            tuple(((item.environment,), float(item.number)) for item in snapshots),
+        )
+        yield Reading(
+            "flagloop_snapshot_bytes",
+            "The size of the ruleset's JSON.",
+            "gauge",
+            ("environment",),
+            tuple(((item.environment,), float(len(item.plain.body))) for item in snapshots),
+        )
