@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -51,3 +55,62 @@ def shared() -> Callable[[str], Path]:
 def missing_part() -> Callable[[str], None]:
     """`missing_part(reason)` skips, or fails where every part must be present."""
     return skip_or_fail
+
+
+class ServerProcess:
+    """A real `flagloop serve` on a folder; `said` are the lines that it printed."""
+
+    def __init__(self, data: Path, *options: str) -> None:
+        self.data = data
+        command = [sys.executable, "-m", "flagloop", "serve", "--data", str(data), *options]
+        if "--port" not in options:
+            command += ["--port", "0"]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self.said: list[str] = []
+        self.url = ""
+        self._ready = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self._ready.wait(30)
+        if not self.url:
+            self.kill()
+            raise AssertionError("the server did not start:\n" + "\n".join(self.said))
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout as output:
+            for line in output:
+                self.said.append(line.rstrip())
+                if line.startswith("flagloop serves "):
+                    self.url = line.split()[2]
+                    self._ready.set()
+        self._ready.set()
+
+    def stop(self, signal_number: int = signal.SIGTERM) -> int:
+        """Send the signal and wait at most ten seconds for the exit code."""
+        self.process.send_signal(signal_number)
+        code = self.process.wait(10)
+        self._reader.join(10)
+        return code
+
+    def kill(self) -> None:
+        """End it without any chance to clean up."""
+        self.process.kill()
+        self.process.wait(10)
+        self._reader.join(10)
+
+
+@pytest.fixture
+def start_server() -> Iterator[Callable[..., ServerProcess]]:
+    """`start_server(data, *options)`: a real server on a free port, killed after the test."""
+    started: list[ServerProcess] = []
+
+    def start(data: Path, *options: str) -> ServerProcess:
+        started.append(ServerProcess(data, *options))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.kill()
