@@ -22,15 +22,16 @@ SPACE = 2**32
 
 def seed(salt: str) -> int:
     """The murmur3 seed that a salt stands for, in [0, 2**32)."""
-    return murmur3(salt, 0, False)
+    return murmur3(salt.encode(), 0, False)
 
 
 def position(salt: str, unit: str) -> int:
     """Where `unit` falls under `salt`, in [0, 2**32).
 
-    Raises UnicodeEncodeError for a unit that has no UTF-8 form (see `unit_of`).
+    Raises UnicodeEncodeError for a unit that has no UTF-8 form (see `unit_of`); mmh3 itself must
+    never see such text, since its 5.x crashes the process.
     """
-    return murmur3(unit, murmur3(salt, 0, False), False)
+    return murmur3(unit.encode(), seed(salt), False)
 
 
 def edge(percent: int) -> int:

@@ -50,7 +50,8 @@ class Decision:
     `variant` is None when no variant is served: the caller's default applies then. `rule`,
     `experiment`, `holdout` (only when held) and `prerequisite` (the flag that was not met) say
     what decided; `error` and `message` what was wrong. `exposed` is None for a decision that
-    makes no exposure. `count` is how often the client served it; only ever increased.
+    makes no exposure. `count` is how often the client served it; only ever increased. `watch`
+    belongs to the exposures of the client that serves it. So two clients share no ruleset.
     """
 
     __slots__ = (
@@ -67,6 +68,7 @@ class Decision:
         "rule",
         "value",
         "variant",
+        "watch",
     )
 
     def __init__(
@@ -100,6 +102,7 @@ class Decision:
         # `decision.count += 1` is exact under threads without a lock: the interpreter (3.10 to
         # 3.13) switches threads only at calls and backward jumps, and there is none inside.
         self.count = 0
+        self.watch: Any = None
 
     def to_mapping(self) -> dict[str, Any]:
         """The JSON form; `value` and `variant` are null when no variant is served."""

@@ -43,7 +43,7 @@ def plain(value: Any) -> Any:
 
 
 class Constants:
-    """The constants of an equality or membership test; `value in` never mixes bool and number."""
+    """The constants of an equality or membership test; a bool never equals a number."""
 
     __slots__ = ("booleans", "others")
 
@@ -52,9 +52,14 @@ class Constants:
         self.booleans = frozenset(value for value in values if isinstance(value, bool))
         self.others = frozenset(value for value in values if not isinstance(value, bool))
 
-    def __contains__(self, value: Any) -> bool:
+    def have(self, value: Any) -> bool:
+        """The value is one of them."""
         value = plain(value)
         return value in (self.booleans if value.__class__ is bool else self.others)
+
+    def lack(self, value: Any) -> bool:
+        """There is a value, and it is none of them."""
+        return value is not None and not self.have(value)
 
 
 def _scalar(constant: Any) -> Any:
@@ -102,29 +107,26 @@ def _folded(texts: tuple[str, ...]) -> tuple[str, ...]:
     return tuple([text.casefold() for text in texts])
 
 
-def _eq(constant: Any) -> Predicate:
+def _one(constant: Any) -> Constants:
     if isinstance(constant, (list, tuple)):
         raise ValueError("a list is no constant of this operator; use in or not_in")
-    return Constants((constant,)).__contains__
+    return Constants((constant,))
+
+
+def _eq(constant: Any) -> Predicate:
+    return _one(constant).have
 
 
 def _ne(constant: Any) -> Predicate:
-    return _not_among(_eq(constant))
+    return _one(constant).lack
 
 
 def _in(constant: Any) -> Predicate:
-    return Constants(_list(constant)).__contains__
+    return Constants(_list(constant)).have
 
 
 def _not_in(constant: Any) -> Predicate:
-    return _not_among(_in(constant))
-
-
-def _not_among(among: Predicate) -> Predicate:
-    def test(value: Any) -> bool:
-        return value is not None and not among(value)
-
-    return test
+    return Constants(_list(constant)).lack
 
 
 def _eq_ci(constant: Any) -> Predicate:
@@ -164,7 +166,7 @@ def _contains(constant: Any) -> Predicate:
     def test(value: Any) -> bool:
         if isinstance(value, str):
             return any(str.__contains__(value, text) for text in texts)
-        return isinstance(value, _LISTS) and any(part in known for part in value)
+        return isinstance(value, _LISTS) and any(known.have(part) for part in value)
 
     return test
 
@@ -249,8 +251,7 @@ def _semver(compare: Callable[[Order, Order], bool], constant: Any) -> Predicate
     limit = parse_version(constant) if isinstance(constant, str) else None
     if limit is None:
         raise ValueError(f'{_show(constant)} is no version; write and quote it like "2.3.0"')
-    memo = VersionMemo(compare, limit)
-    return lambda value: isinstance(value, str) and memo[str.__str__(value)]
+    return VersionMemo(compare, limit).test
 
 
 def _time(constant: Any) -> float:

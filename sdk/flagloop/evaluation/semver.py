@@ -51,6 +51,10 @@ class VersionMemo(dict[str, bool]):
         self.compare = compare
         self.limit = limit
 
+    def test(self, value: object) -> bool:
+        """The value is a version that compares so; what is no text is no version."""
+        return isinstance(value, str) and self[str.__str__(value)]
+
     def __missing__(self, text: str) -> bool:
         order = parse_version(text)
         result = order is not None and self.compare(order, self.limit)
