@@ -135,15 +135,16 @@ class FileSource:
     def _parse(self, content: bytes) -> Snapshot:
         from flagloop.document.problem import errors
         from flagloop.document.schema import read_document
-        from flagloop.document.yamlfile import parse
+        from flagloop.document.yamlfile import examine
 
         self._digest = digest = _digest(content)
         try:
-            text = parse(content)
+            text, refused = examine(content)
         except DocumentError as problem:
             self._problems = problem.problems
             raise DocumentError(problem.problems, self.name) from None
-        self._problems = text.locate(errors(read_document(text.mapping)[1]))
+        wrong = text.locate(read_document(text.mapping)[1])
+        self._problems = sorted(errors([*refused, *wrong]), key=lambda one: one.line or 0)
         if self._problems:
             raise DocumentError(self._problems, self.name)
         environment = _environment(text.mapping)

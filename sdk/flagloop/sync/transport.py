@@ -333,9 +333,8 @@ def _reason(problem: BaseException) -> str:
 
 def _innermost(problem: BaseException) -> str:
     for _ in range(8):
-        inner = getattr(problem, "reason", None) or next(
-            (arg for arg in problem.args if isinstance(arg, BaseException)), None
-        )
+        wrapped = next((arg for arg in problem.args if isinstance(arg, BaseException)), None)
+        inner = getattr(problem, "reason", None) or wrapped or problem.__cause__
         if not isinstance(inner, BaseException):
             break
         problem = inner
