@@ -21,14 +21,13 @@ from functools import cached_property, lru_cache
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from flagloop.document.problem import Path, Problem
+from flagloop.document.schema import SECTIONS
 from flagloop.document.yamlnodes import Node, Tree, build
 from flagloop.errors import DocumentError
 
 MAX_DOCUMENT = 4 * 1024 * 1024
 MAX_ITEM = 256 * 1024
 """Bytes of UTF-8."""
-
-SECTIONS = ("segments", "layers", "holdouts", "metrics", "experiments", "flags")
 
 BOM = "\ufeff"
 
@@ -137,7 +136,7 @@ class DocumentText:
             return 1
         chunk = self.chunks[number]
         rest = path[1:]
-        if chunk.kind == "section" or chunk.kind == "flow":
+        if chunk.kind in ("section", "flow"):
             return self._first_lines[number] + _head_line(chunk.text)
         if chunk.kind == "item":
             rest = path[2:]
@@ -157,12 +156,13 @@ class DocumentText:
         if not path:
             return None
         section = str(path[0])
-        if len(path) > 1 and (section, str(path[1])) in self._numbers:
-            return self._numbers[section, str(path[1])]
-        return self._numbers.get((section, ""))
+        if len(path) > 1 and (section, str(path[1])) in self.numbers:
+            return self.numbers[section, str(path[1])]
+        return self.numbers.get((section, ""))
 
     @cached_property
-    def _numbers(self) -> dict[Ref, int]:
+    def numbers(self) -> dict[Ref, int]:
+        """Where in `chunks` an item, or (word, "") a section's head or an entry is."""
         numbers: dict[Ref, int] = {}
         for number, chunk in enumerate(self.chunks):
             if chunk.kind == "item":
@@ -374,6 +374,15 @@ def _holds_items(name: str, value: Node) -> bool:
     return name in SECTIONS and value.kind == "mapping" and bool(value.pairs)
 
 
+def newline_of(doc: DocumentText) -> str:
+    """The line ending that the document uses."""
+    for chunk in doc.chunks:
+        place = chunk.text.find("\n")
+        if place >= 0:
+            return "\r\n" if chunk.text[place - 1 : place] == "\r" else "\n"
+    return "\n"
+
+
 def line_start(text: str, place: int) -> int:
     """Where the line of `place` begins."""
     return text.rfind("\n", 0, place) + 1
@@ -400,10 +409,10 @@ def gap(text: str, start: int, end: int, columns: tuple[int | None, int]) -> tup
     while upper is not None and place < end:
         after = min(line_end(text, place), end)
         line = text[place:after].lstrip(" \t")
-        if line.startswith("#"):
-            if after - place - len(line) <= upper:
-                break
+        if line.startswith("#") and after - place - len(line) > upper:
             tail = after
+        elif line.strip():
+            break
         place = after
     lead = end
     while lead > tail:

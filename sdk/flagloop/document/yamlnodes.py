@@ -137,7 +137,10 @@ def _syntax(error: yaml.MarkedYAMLError) -> Problem:
 
 
 class _Builder:
-    """Events in, tree out; the stack of open collections stands for recursion."""
+    """Events in, tree out; the stack of open collections stands for recursion.
+
+    Events are typed Any: the marks of libyaml's events are never None, as the stubs say they may.
+    """
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -146,7 +149,7 @@ class _Builder:
         self.keys: list[Node | None] = []
         self.documents = 0
 
-    def take(self, event: yaml.Event) -> None:
+    def take(self, event: Any) -> None:
         """Take the next event."""
         kind = type(event)
         if kind is yaml.ScalarEvent:
@@ -164,14 +167,14 @@ class _Builder:
         elif kind is yaml.DocumentEndEvent and event.explicit:
             self.tree.footer = event.start_mark.index
 
-    def _document(self, event: yaml.DocumentStartEvent) -> None:
+    def _document(self, event: Any) -> None:
         self.documents += 1
         if self.documents > 1:
             self._refuse(event, "several documents in one file", "keep one environment per file")
         if event.version or event.tags:
             self._refuse(event, "directives (%...) are not allowed", "remove the line")
 
-    def _refuse(self, event: yaml.Event, message: str, hint: str | None = None) -> None:
+    def _refuse(self, event: Any, message: str, hint: str | None = None) -> None:
         line = event.start_mark.line + 1
         problem = Problem(message, self._path(), line, hint)
         raise DocumentError([*self.tree.problems, problem])
@@ -190,7 +193,7 @@ class _Builder:
                 path.append(key.value)
         return tuple(path)
 
-    def _open(self, kind: Kind, event: yaml.CollectionStartEvent) -> None:
+    def _open(self, kind: Kind, event: Any) -> None:
         self._check(event)
         mark = event.start_mark
         if self.stack and self.stack[-1].kind == "mapping" and self.keys[-1] is None:
@@ -202,7 +205,7 @@ class _Builder:
         self.stack.append(node)
         self.keys.append(None)
 
-    def _close(self, event: yaml.CollectionEndEvent) -> None:
+    def _close(self, event: Any) -> None:
         node = self.stack.pop()
         self.keys.pop()
         if node.flow:
@@ -213,13 +216,13 @@ class _Builder:
             node.end = node.pairs[-1][1].end
         self._add(node)
 
-    def _check(self, event: yaml.NodeEvent) -> None:
+    def _check(self, event: Any) -> None:
         if event.anchor is not None:
             self._refuse(event, "anchors (&name) are not allowed", "write the value out")
         if event.tag is not None:
             self._refuse(event, "tags (!name) are not allowed", "remove the tag")
 
-    def _scalar(self, event: yaml.ScalarEvent) -> None:
+    def _scalar(self, event: Any) -> None:
         if event.anchor is not None or event.tag is not None:
             self._check(event)
         mark = event.start_mark
@@ -276,6 +279,11 @@ class _Builder:
         if not node.value.rstrip("\n")[-1:].isspace():
             span = self.text[node.start : node.end]
             node.end = node.start + len(span.rstrip())
+            return
+        # white lines that belong to the text: only leave the line behind them
+        last = self.text.rfind("\n", node.start, node.end)
+        if last > 0 and not self.text[last : node.end].strip():
+            node.end = last
 
     def _add(self, node: Node) -> None:
         if not self.stack:
