@@ -1,0 +1,307 @@
+"""Events on their way to the server: one bounded inbox, one lazy worker, safe across forks."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+from weakref import WeakSet
+
+from flagloop.evaluation.decision import Decision
+from flagloop.events.event import JSON, Instance, tracked
+from flagloop.events.exposure import Exposures
+from flagloop.events.inbox import Inbox
+from flagloop.events.outbox import Clocks, Outbox, Policy, Send, Sources
+from flagloop.events.recording import Counts, Losses, Reservoir
+
+AT_EXIT = 2.0
+"""Seconds that delivering may take when the process ends."""
+
+
+class Adopted(Protocol):
+    """A ruleset, as far as events need to know it."""
+
+    revision: str | None
+
+    @property
+    def units(self) -> Iterable[str]:
+        """The attributes that the ruleset uses as unit."""
+
+    @property
+    def recording(self) -> Iterable[str]:
+        """The attributes that recorded contexts keep."""
+
+    def counted(self) -> Iterable[Decision]:
+        """Every decision that may have been served so far; takes no lock."""
+
+
+class Delivery:
+    """Takes exposures, events, counts and contexts from any thread and sends them in batches.
+
+    Nothing but `flush` and `close` ever waits. `send` gets each batch in its wire form (see
+    `Outbox`); `queue` bounds the records that wait, `memory` the units of which exposures are
+    remembered. Without `background` there is no worker: `flush` and `close` do its work.
+    """
+
+    def __init__(
+        self,
+        send: Send,
+        *,
+        sdk: str = "flagloop-python",
+        instance: Instance | None = None,
+        queue: int = 100_000,
+        memory: int = 50_000,
+        policy: Policy | None = None,
+        clocks: Clocks | None = None,
+        background: bool = True,
+    ) -> None:
+        policy, clocks = policy or Policy(), clocks or Clocks()
+        self._background = background
+        self._closed = False
+        self._invalid: str | None = None
+        self._clocks = clocks
+        self._units: tuple[str, ...] = ("key",)
+        self.instance = instance or Instance()
+        self.losses = Losses()
+        self.inbox = Inbox(queue, policy.events, self._wake, self.losses.add)
+        self.exposures = Exposures(self.inbox, clocks.wall, memory)
+        self.counts = Counts(self._start, clocks.wall)
+        self.reservoir = Reservoir(self._start, clocks.steady)
+        sources = Sources(self.inbox, self.exposures, self.counts, self.losses, self.reservoir)
+        self._outbox = Outbox(send, sources, policy, clocks, sdk=sdk, instance=self.instance)
+        self._reset()
+        _live.add(self)
+
+    def adopt(self, ruleset: Adopted) -> None:
+        """Decisions come from `ruleset` from now on; call it before they do."""
+        self._units = tuple(sorted(ruleset.units))
+        self._outbox.revision = ruleset.revision
+        self.exposures.adopt(ruleset.revision)
+        self.counts.adopt(ruleset)
+        self.reservoir.adopt(self._units, ruleset.recording)
+
+    def track(
+        self,
+        event: str,
+        context: Mapping[str, Any],
+        value: Any = None,
+        properties: Mapping[str, Any] | None = None,
+    ) -> bool:
+        """Send `event` of the units in `context`; False when it is lost (`status` says why)."""
+        at = self._clocks.wall()
+        try:
+            origin = tracked(event, context, self._units, value, properties)
+        except (ValueError, OverflowError, RecursionError) as problem:
+            self._invalid = str(problem)
+            self.losses.add("invalid", None, None)
+            return False
+        return self.inbox.put(origin, None, at)
+
+    def flush(self, timeout: float = 5.0) -> bool:
+        """Wait until all that is here has been acknowledged or lost; False after `timeout` s."""
+        deadline = time.monotonic() + timeout
+        if not self._running and self._empty():
+            return True
+        ticket = self._ask()
+        self._start()
+        if not self._running:
+            self._work(ticket, deadline)
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: self._served >= ticket, max(0.0, deadline - time.monotonic())
+            )
+
+    def close(self, timeout: float = AT_EXIT) -> bool:
+        """Take nothing more, flush, stop the worker; what cannot be sent in time is lost."""
+        deadline = time.monotonic() + timeout
+        if self._closed:
+            return not self._outbox.queued
+        self.inbox.close()
+        flushed = self.flush(timeout)
+        with self._changed:
+            self._closed = True
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            self._nudge()
+            thread.join(max(0.0, deadline - time.monotonic()))
+        if not self._running and self._turn.acquire(blocking=False):
+            self._outbox.abandon()
+            self._turn.release()
+        return flushed
+
+    def status(self) -> JSON:
+        """How delivering goes.
+
+        `queued`, `sent` (acknowledged) and `lost` (by reason) are numbers of events of this
+        process, `last_error` a text or None, `failures` tries since the last success,
+        `retry_in` seconds or None, `invalid` what was wrong with the last event refused here.
+        """
+        outbox = self._outbox
+        return {
+            "queued": outbox.queued,
+            "sent": outbox.sent,
+            "lost": self.losses.totals,
+            "last_error": outbox.last_error,
+            "failures": outbox.failures,
+            "retry_in": outbox.retry_in,
+            "invalid": self._invalid,
+        }
+
+    def _empty(self) -> bool:
+        """Whether there is nothing to send, for a process that never evaluated."""
+        self.counts.drain()
+        here = self._outbox.queued + len(self.counts) + len(self.reservoir)
+        return not here and not self.losses.totals
+
+    # The worker.
+
+    def _reset(self) -> None:
+        """The state of threads: none. Also in a forked child, whose threads are gone."""
+        # Reentrant: a signal handler may come while its own thread is in here.
+        self._changed = threading.Condition(threading.RLock())
+        self._turn = threading.Lock()
+        self._gate = threading.Lock()
+        self._gate.acquire()
+        self._thread: threading.Thread | None = None
+        self._asked = self._serving = self._served = 0
+
+    @property
+    def _running(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def _start(self) -> None:
+        """See that the worker runs, if it can."""
+        if self._running or not self._background or self._closed:
+            return
+        # Whoever holds the lock is about to start it, or is forking: never wait for that here.
+        if self._changed.acquire(blocking=False):
+            try:
+                if not self._running:
+                    thread = threading.Thread(
+                        target=self._run, name="flagloop-delivery", daemon=True
+                    )
+                    thread.start()
+                    self._thread = thread
+            except RuntimeError:
+                self._thread = None  # no more threads, as while the interpreter ends
+            finally:
+                self._changed.release()
+
+    def _wake(self) -> None:
+        self._start()
+        self._nudge()
+
+    def _nudge(self) -> None:
+        with contextlib.suppress(RuntimeError):  # it is open: the worker has been told already
+            self._gate.release()
+
+    def _ask(self) -> int:
+        """Ask for everything to be sent; the ticket that is served when that is done."""
+        with self._changed:
+            self._asked += 1
+            ticket = self._asked
+        self._nudge()
+        return ticket
+
+    def _run(self) -> None:
+        while not (self._closed and self._served >= self._asked):
+            with self._turn:
+                wait = self._round()
+            if self._closed:
+                return
+            if wait > 0:
+                self._gate.acquire(timeout=wait)
+
+    def _work(self, ticket: int, deadline: float) -> None:
+        """The worker's work on the caller's thread, until the ticket is served or time is up."""
+        while self._served < ticket:
+            if not self._turn.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                return
+            try:
+                wait = self._round() if self._served < ticket else 0.0
+            finally:
+                self._turn.release()
+            left = deadline - time.monotonic()
+            if self._served < ticket and wait > 0:
+                if left <= 0:
+                    return
+                self._gate.acquire(timeout=min(wait, left))
+
+    def _round(self) -> float:
+        """One step of the outbox; seconds until the next."""
+        asked = self._asked
+        if asked > self._serving:
+            self._serving = asked
+            self._outbox.begin_flush()
+        try:
+            wait = self._outbox.step()
+        except Exception as problem:  # noqa: BLE001
+            # The delivery loop is an edge: whatever `send` raises, later batches must go out.
+            wait = self._outbox.stumble(problem)
+        if self._outbox.flushed and self._served < self._serving:
+            with self._changed:
+                self._served = self._serving
+                self._changed.notify_all()
+        return 0.0 if self._asked > self._serving else wait
+
+    # Forks: the parent keeps what waits and sends it, the child starts with nothing.
+
+    def _before_fork(self) -> None:
+        self._changed.acquire()
+
+    def _after_fork_in_parent(self) -> None:
+        self._changed.release()
+
+    def _after_fork_in_child(self) -> None:
+        self._reset()
+        self.losses.reset()
+        self.inbox.clear()
+        self.exposures.reset()
+        self.counts.reset()
+        self.reservoir.reset()
+        self._outbox.reset()
+
+
+_live: WeakSet[Delivery] = WeakSet()
+_forking: list[Delivery] = []
+
+
+def _before_fork() -> None:
+    _forking[:] = list(_live)
+    for delivery in _forking:
+        delivery._before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    for delivery in _forking:
+        delivery._after_fork_in_parent()
+    _forking.clear()
+
+
+def _after_fork_in_child() -> None:
+    for delivery in _forking:
+        delivery._after_fork_in_child()
+    _forking.clear()
+
+
+def _at_exit() -> None:
+    """Deliver what is left, all at once, within `AT_EXIT` seconds."""
+    deadline = time.monotonic() + AT_EXIT
+    left = list(_live)
+    for delivery in left:
+        delivery._ask()
+    for delivery in left:
+        delivery.close(max(0.0, deadline - time.monotonic()))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )
+atexit.register(_at_exit)

@@ -1,0 +1,79 @@
+"""Where any thread leaves records, without a lock, for the one worker that takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flagloop.events.event import Origin
+
+STRIDE = 3
+"""Entries of `items` for each record: origin, payload, time (epoch seconds)."""
+
+
+class Inbox:
+    """A bounded flat list of records: `items` holds origin, payload and time of each in turn.
+
+    Flat, because one tuple for each record would be an object that the garbage collector
+    walks. A put is one `items.extend((origin, payload, time))`, which the interpreter does not
+    interrupt, after `len(items) < mark or admit(origin)`: one comparison in the usual case.
+    `mark` is where a put has something else to do: wake the worker, or lose the record.
+    """
+
+    __slots__ = ("_lose", "_wake", "closed", "items", "limit", "mark", "wake_at")
+
+    def __init__(
+        self,
+        limit: int,
+        wake_at: int,
+        wake: Callable[[], None],
+        lose: Callable[[str, str | None, str | None], None],
+    ) -> None:
+        """`limit` and `wake_at` are numbers of records; `lose` takes (reason, flag, variant)."""
+        self.items: list[Any] = []
+        self.limit = limit * STRIDE
+        self.wake_at = min(wake_at, limit) * STRIDE
+        self.mark = 0
+        self.closed = False
+        self._wake = wake
+        self._lose = lose
+
+    def __len__(self) -> int:
+        return len(self.items) // STRIDE
+
+    def put(self, origin: Origin, payload: Any, at: float) -> bool:
+        """Leave one record; False when it is lost (and counted as that)."""
+        if len(self.items) >= self.mark and not self.admit(origin):
+            return False
+        self.items.extend((origin, payload, at))
+        return True
+
+    def admit(self, origin: Origin) -> bool:
+        """At the mark: wake the worker and say whether there is room; else count a loss."""
+        if self.closed:
+            self._lose("closed", origin.flag, origin.variant)
+            return False
+        self._wake()
+        if len(self.items) >= self.limit:
+            self._lose("queue_full", origin.flag, origin.variant)
+            return False
+        self.mark = self.limit if len(self.items) >= self.wake_at else self.wake_at
+        return True
+
+    def take(self, most: int) -> list[Any]:
+        """The oldest records, at most that many, as one flat list. Only the worker takes."""
+        taken = self.items[: most * STRIDE]
+        del self.items[: len(taken)]
+        if not self.closed:
+            self.mark = self.wake_at
+        return taken
+
+    def close(self) -> None:
+        """Lose every later record."""
+        self.closed = True
+        self.mark = 0
+
+    def clear(self) -> None:
+        """Forget everything, for a forked child: its parent keeps the records."""
+        self.items.clear()
+        self.mark = 0

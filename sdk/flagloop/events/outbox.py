@@ -1,0 +1,368 @@
+"""From raw records to acknowledged batches: what to send when, and what an answer means.
+
+Nothing here waits, locks or starts threads: `step` does what is due and says when to come again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from flagloop.errors import TransportError
+from flagloop.events.event import JSON, Instance, uuid7, uuids
+from flagloop.events.exposure import Exposures
+from flagloop.events.inbox import STRIDE, Inbox
+from flagloop.events.recording import Counts, Losses, Reservoir
+
+LOG = logging.getLogger("flagloop")
+
+COUNT_ROWS = 2_000
+LOSS_ROWS = 500
+MINUTE = 60.0
+SAMPLING = 1.0
+"""Seconds between two looks at the reservoir while the application evaluates."""
+STUMBLES = 5
+"""How often a batch may fail for no reason of the server's before it is given up."""
+BROKEN = frozenset({400, 405, 406, 409, 410, 411, 415, 422})
+"""Answers that another try of the same bytes will not change."""
+SLOW = frozenset({401, 403, 404, 301, 302, 303, 307, 308})
+"""Answers that a person has to mend, so asking often makes no sense."""
+
+
+class Policy(NamedTuple):
+    """How events travel: at most `events` and about `size` bytes in a batch, each `interval`.
+
+    Times are seconds. Between tries of a batch a random part of `backoff`, doubled with each
+    failure up to `longest`, passes; the server's Retry-After counts up to `obey`.
+    """
+
+    interval: float = 5.0
+    events: int = 1_000
+    size: int = 900_000
+    backoff: float = 1.0
+    longest: float = 60.0
+    obey: float = 3_600.0
+
+
+class Sources(NamedTuple):
+    """Where a batch is filled from."""
+
+    inbox: Inbox
+    exposures: Exposures
+    counts: Counts
+    losses: Losses
+    reservoir: Reservoir
+
+
+class Clocks(NamedTuple):
+    """Epoch seconds, seconds that never go back, and a random number in [0, 1)."""
+
+    wall: Callable[[], float] = time.time
+    steady: Callable[[], float] = time.monotonic
+    jitter: Callable[[], float] = lambda: int.from_bytes(os.urandom(4), "big") / 2**32
+
+
+Send = Callable[[JSON], Mapping[str, Any] | None]
+
+
+class Outbox:
+    """Builds batches from `sources` and sends them one after the other, each until it is known.
+
+    `send` takes a batch in its wire form and gives the server's answer, or None where there is
+    none to give; TransportError when there is no usable one. Only one thread may call it.
+    """
+
+    def __init__(
+        self,
+        send: Send,
+        sources: Sources,
+        policy: Policy,
+        clocks: Clocks,
+        *,
+        sdk: str,
+        instance: Instance,
+    ) -> None:
+        self._send = send
+        self._from = sources
+        self._policy = policy
+        self._clocks = clocks
+        self._sdk = sdk
+        self._instance = instance
+        self.revision: str | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything, for a forked child: its parent sends."""
+        now = self._clocks.steady()
+        self.sent = 0
+        self.failures = 0
+        self.last_error: str | None = None
+        self._chunk: list[Any] = []
+        self._next = 0
+        self._taken = 0
+        self._batches: deque[JSON] = deque()
+        self._tick = now + self._policy.interval
+        self._not_before = now
+        self._imposed = False
+        self._stumbles = 0
+        self._minute = self._clocks.wall() // MINUTE
+        self._goal: int | None = None
+        self._built = False
+
+    @property
+    def waiting(self) -> int:
+        """Records that are in no batch yet."""
+        return len(self._from.inbox) + (len(self._chunk) - self._next) // STRIDE
+
+    @property
+    def queued(self) -> int:
+        """Records that are neither acknowledged nor lost."""
+        return self.waiting + sum(len(batch["events"]) for batch in tuple(self._batches))
+
+    @property
+    def retry_in(self) -> float | None:
+        """Seconds until the next try after a failure, None when all is well."""
+        if not self.failures or not self._batches:
+            return None
+        return max(0.0, self._not_before - self._clocks.steady())
+
+    def begin_flush(self) -> None:
+        """From now on everything that is here is due, also a batch that waits for its retry.
+
+        Only a wait that the server asked for is kept.
+        """
+        self._from.counts.drain()
+        self._goal = self._taken + len(self._from.inbox)
+        self._built = False
+        if not self._imposed:
+            self._not_before = self._clocks.steady()
+
+    @property
+    def flushed(self) -> bool:
+        """Whether all that was here at `begin_flush` has been acknowledged or lost."""
+        return self._goal is None
+
+    def step(self) -> float:
+        """Do what is due, at most one send; seconds until something is due again."""
+        now = self._clocks.steady()
+        minute = self._clocks.wall() // MINUTE
+        if minute != self._minute:
+            self._minute = minute
+            self._from.counts.drain()
+        busy = self._from.reservoir.arm()
+        if not self._batches and self._due(now):
+            self._build(now)
+        if self._batches and now >= self._not_before:
+            self._deliver(self._batches[0])
+        self._settle()
+        return self._rest(self._clocks.steady(), busy)
+
+    def stumble(self, problem: Exception) -> float:
+        """After `step` raised: seconds to wait. A batch that makes it raise is given up."""
+        self._stumbles += 1
+        LOG.warning("flagloop: sending events failed: %s", type(problem).__name__)
+        self._fail(f"{type(problem).__name__}: {problem}"[:200])
+        if self._stumbles >= STUMBLES and self._batches:
+            self._stumbles = 0
+            self._lose(self._batches.popleft(), "error")
+        wait = self._backoff(self._policy.longest)
+        self._not_before = self._clocks.steady() + wait
+        return wait
+
+    def abandon(self) -> None:
+        """Count all that is left as lost; nothing will be sent any more."""
+        for batch in self._batches:
+            self._lose(batch, "closed")
+        self._batches.clear()
+        self._chunk = self._chunk[self._next :]
+        self._next = 0
+        while self._chunk or (self._refill() and self._chunk):
+            for origin in self._chunk[::STRIDE]:
+                self._from.losses.add("closed", origin.flag, origin.variant)
+            self._chunk = []
+
+    def _due(self, now: float) -> bool:
+        due = self._goal is not None or now >= self._tick
+        return due or self.waiting >= self._policy.events
+
+    def _settle(self) -> None:
+        """Forget the goal of a flush that is reached."""
+        if self._goal is not None and self._built and not self._batches:
+            chunk = (len(self._chunk) - self._next) // STRIDE
+            if self._taken - chunk >= self._goal:
+                self._goal = None
+
+    def _rest(self, now: float, busy: bool) -> float:
+        if self._batches:
+            until = self._not_before - now
+        elif self._due(now):
+            return 0.0
+        else:
+            until = self._tick - now
+        edge = MINUTE - self._clocks.wall() % MINUTE
+        return max(0.0, min(until, edge, SAMPLING if busy else edge))
+
+    def _build(self, now: float) -> None:
+        """Put a batch of what is there at the end of `_batches`, if there is anything."""
+        sources = self._from
+        if now >= self._tick:
+            sources.counts.drain()
+        events = self._fill()
+        if self.waiting < self._policy.events:
+            self._tick = now + self._policy.interval
+        lost = sources.losses.take(LOSS_ROWS)
+        counts = sources.counts.take(COUNT_ROWS)
+        contexts = sources.reservoir.drain()
+        self._built = not len(sources.counts)
+        if events or lost or counts or contexts:
+            self._batches.append(self._envelope(events, lost, counts, contexts))
+
+    def _envelope(
+        self, events: list[JSON], lost: list[JSON], counts: list[JSON], contexts: list[JSON]
+    ) -> JSON:
+        return {
+            "batch": uuid7(self._clocks.wall),
+            "sent": 0,  # told at each try
+            "sdk": self._sdk,
+            "instance": self._instance.mapping(),
+            "revision": self.revision,
+            "lost": lost,
+            "counts": counts,
+            "contexts": contexts,
+            "events": events,
+        }
+
+    def _refill(self) -> bool:
+        """Take the next records from the inbox; False when it is empty."""
+        # Several batches at once: what is taken from a list's front moves all that is behind.
+        self._chunk = self._from.inbox.take(10 * self._policy.events)
+        self._next = 0
+        taken = len(self._chunk) // STRIDE
+        self._taken += taken
+        self._from.exposures.added(taken)
+        return bool(taken)
+
+    def _fill(self) -> list[JSON]:
+        """The next events in their wire form, as many as a batch holds."""
+        events: list[JSON] = []
+        size = 0
+        for identity in uuids(min(self._policy.events, self.waiting), self._clocks.wall):
+            if self._next >= len(self._chunk) and not self._refill():
+                break
+            at = self._next
+            origin, payload, when = self._chunk[at : at + STRIDE]
+            event, bytes_ = origin.wire(identity, payload, when)
+            if size + bytes_ > self._policy.size and events:
+                break
+            self._next = at + STRIDE
+            if bytes_ > self._policy.size:
+                self._from.losses.add("too_large", origin.flag, origin.variant)
+                continue
+            events.append(event)
+            size += bytes_
+        return events
+
+    def _deliver(self, batch: JSON) -> None:
+        batch["sent"] = int(self._clocks.wall() * 1000)
+        try:
+            answer = self._send(batch)
+        except TransportError as problem:
+            self._refused(batch, problem)
+            return
+        self._batches.popleft()
+        if self.failures:
+            LOG.info("flagloop: events are delivered again")
+        self.failures = self._stumbles = 0
+        self.last_error = None
+        self._imposed = False
+        self.sent += len(batch["events"]) - self._rejected(batch["events"], answer)
+
+    def _rejected(self, events: list[JSON], answer: Mapping[str, Any] | None) -> int:
+        """Count the events that the server did not take."""
+        rejected = answer.get("rejected") if isinstance(answer, Mapping) else None
+        places = {
+            row["index"]
+            for row in (rejected if isinstance(rejected, list) else ())
+            if isinstance(row, Mapping) and isinstance(row.get("index"), int)
+        }
+        refused = [events[place] for place in places if 0 <= place < len(events)]
+        for event in refused:
+            self._from.losses.add("rejected", event.get("flag"), event.get("variant"))
+        return len(refused)
+
+    def _refused(self, batch: JSON, problem: TransportError) -> None:
+        self._fail(str(problem))
+        if problem.status == 413:
+            self._replace(batch, halves(batch), "too_large")
+        elif problem.status in BROKEN:
+            self._replace(batch, apart(batch), "rejected")
+        else:
+            self._wait(problem)
+
+    def _replace(self, batch: JSON, parts: list[JSON], reason: str) -> None:
+        """Go on with the parts of a batch; one that has none is lost."""
+        self._batches.popleft()
+        if parts:
+            self._batches.extendleft(reversed(parts))
+        else:
+            self._lose(batch, reason)
+
+    def _lose(self, batch: JSON, reason: str) -> None:
+        for event in batch["events"]:
+            self._from.losses.add(reason, event.get("flag"), event.get("variant"))
+
+    def _fail(self, reason: str) -> None:
+        if not self.failures:
+            LOG.warning("flagloop: events are not delivered and will be tried again: %s", reason)
+        self.failures += 1
+        self.last_error = reason
+
+    def _wait(self, problem: TransportError) -> None:
+        self._imposed = problem.retry_after is not None
+        if problem.retry_after is not None:
+            asked = min(max(problem.retry_after, 0.0), self._policy.obey)
+            # Not earlier than asked, and not all at the same instant.
+            wait = asked + self._clocks.jitter() * min(1.0 + asked / 10, self._policy.longest)
+        elif problem.status in SLOW:
+            wait = self._policy.longest * (1 + self._clocks.jitter()) / 2
+        else:
+            wait = self._backoff(self._policy.longest)
+        self._not_before = self._clocks.steady() + wait
+
+    def _backoff(self, longest: float) -> float:
+        ceiling = min(longest, self._policy.backoff * 2.0 ** min(self.failures - 1, 30))
+        return max(0.05, self._clocks.jitter() * ceiling)
+
+
+def halves(batch: JSON) -> list[JSON]:
+    """A batch that is too large in two smaller ones, each with an id of its own; [] for one event.
+
+    Event ids stay; counts, losses and contexts travel once.
+    """
+    events = batch["events"]
+    if len(events) < 2:
+        return apart(batch)
+    middle = len(events) // 2
+    return [
+        {**batch, "batch": uuid7(), "events": events[:middle]},
+        {**_without_extras(batch), "batch": uuid7(), "events": events[middle:]},
+    ]
+
+
+def apart(batch: JSON) -> list[JSON]:
+    """A batch as its events and the rest; [] when it has only one of the two."""
+    extras = any(batch[name] for name in ("lost", "counts", "contexts"))
+    if not extras or not batch["events"]:
+        return []
+    return [
+        {**_without_extras(batch), "batch": uuid7()},
+        {**batch, "batch": uuid7(), "events": []},
+    ]
+
+
+def _without_extras(batch: JSON) -> JSON:
+    return {**batch, "lost": [], "counts": [], "contexts": []}
