@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,6 @@ from flagloop.errors import DocumentError
 
 if TYPE_CHECKING:
     from flagloop.evaluation.ruleset import Ruleset
-
-if TYPE_CHECKING:
-    pass
 
 PATH = click.Path(exists=True, dir_okay=False, path_type=Path)
 
