@@ -58,7 +58,7 @@ class Metrics:
 class PlainFormatter(logging.Formatter):
     """`2026-03-01T12:00:00.123Z info flagloop_server.publish published environment=production`."""
 
-    converter = staticmethod(time.gmtime)  # type: ignore[assignment]
+    converter = staticmethod(time.gmtime)
 
     def format(self, record: logging.LogRecord) -> str:
         """One line; a traceback follows on lines of its own."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from flagloop.errors import FlagloopError
+from flagloop.errors import ConfigError
 from flagloop_server.store import Actor, Store
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -33,19 +32,15 @@ def data_option(command: F) -> F:
     )(command)
 
 
-def json_option(command: F) -> F:
-    """The option `--json`."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
-
-
 @contextmanager
 def opened(data: Path) -> Iterator[Store]:
     """The store in an existing folder, also while a server runs on it.
 
-    Raises click.ClickException (exit code 1) for whatever goes wrong inside the block.
+    Raises ConfigError for another folder, click.ClickException (exit code 1) for what the disk
+    or the database refuses; other errors of flagloop pass.
     """
     if not (data / "config.db").is_file():
-        raise click.ClickException(f"no server was ever started on {data}: no config.db there")
+        raise ConfigError(f"no server was ever started on {data}: there is no config.db")
     with told():
         store = Store(data)
         try:
@@ -56,18 +51,11 @@ def opened(data: Path) -> Iterator[Store]:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Turn what can go wrong on purpose into one line on standard error and exit code 1."""
+    """Turn what the disk or the database refuses into one line and exit code 1."""
     try:
         yield
-    except FlagloopError as problem:
-        raise click.ClickException(str(problem)) from None
     except (sqlite3.Error, OSError) as problem:
         raise click.ClickException(f"the data cannot be used: {problem}") from None
-
-
-def print_json(value: object) -> None:
-    """One JSON value on standard output."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

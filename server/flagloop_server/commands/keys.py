@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
+from flagloop.commands.options import json_option
+from flagloop.commands.output import print_json
 from flagloop.document.times import parse_duration
 from flagloop_server.commands.data import (
     COMMAND,
     data_option,
-    json_option,
     moment,
     opened,
-    print_json,
     print_table,
 )
 from flagloop_server.store import KeyInfo, KeyKind, Role

@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
+from flagloop.commands.options import json_option
+from flagloop.commands.output import print_json
 from flagloop_server.auth import Auth
 from flagloop_server.commands.data import (
     COMMAND,
     data_option,
-    json_option,
     moment,
     opened,
-    print_json,
     print_table,
     roles_text,
 )
@@ -44,8 +44,7 @@ def users() -> None:
 @url_option
 @json_option
 def create(
-    *,
-    data: Path, email: str, name: str, role: Role, environment: str, url: str, as_json: bool
+    *, data: Path, email: str, name: str, role: Role, environment: str, url: str, as_json: bool
 ) -> None:
     """Make a person and print a one-time link to set the password."""
     with opened(data) as store:

@@ -31,7 +31,7 @@ class Server(uvicorn.Server):
     ) -> None:
         super().__init__(
             uvicorn.Config(
-                app,  # type: ignore[arg-type]
+                app,
                 log_config=None,
                 access_log=False,
                 proxy_headers=False,  # the bridge does it: only pages and the API need it
@@ -50,7 +50,7 @@ class Server(uvicorn.Server):
         self._ready()
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+    def capture_signals(self) -> Iterator[None]:
         """Own handlers: uvicorn's would raise the signal again, so that the exit code is not 0."""
         if threading.current_thread() is not threading.main_thread():
             yield

@@ -9,7 +9,7 @@ from flask import Blueprint, request
 
 from flagloop.errors import ForbiddenError, NotFoundError
 from flagloop_server.auth import allows
-from flagloop_server.store import Environment, KeyInfo
+from flagloop_server.store import KeyInfo
 from flagloop_server.web import application, wire
 from flagloop_server.web.identity import Identity, known, require
 
@@ -109,15 +109,7 @@ def edit_environment(env: str) -> dict[str, Any]:
     if body.key is not None:
         app.store.rename_environment(env, body.key, who.actor)
     app.publisher.refresh()
-    return wire.environment(found(body.key or env))
-
-
-def found(env: str) -> Environment:
-    """An environment, archived or not; raises NotFoundError."""
-    for item in application().store.environments(archived=True):
-        if item.key == env:
-            return item
-    raise NotFoundError(f"no environment '{env}'")
+    return wire.environment(app.store.environment(body.key or env))
 
 
 @blueprint.get("/environments/<env>/keys")

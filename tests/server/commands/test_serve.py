@@ -1,0 +1,195 @@
+"""`flagloop serve` as a real process: start, signals, and what other processes change."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+START = "version: 1\nflags:\n  a: {description: one}\n"
+
+
+def flagloop(*arguments: str) -> Any:
+    """Run a command that prints JSON."""
+    command = [sys.executable, "-m", "flagloop", *arguments, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def until(done: Callable[[], bool], seconds: float = 10.0) -> bool:
+    """Ask again and again until it is true or the time is over."""
+    end = time.monotonic() + seconds
+    pause = threading.Event()
+    while not done():
+        if time.monotonic() > end:
+            return False
+        pause.wait(0.05)
+    return True
+
+
+def ruleset(url: str, key: str) -> requests.Response:
+    """One request of an SDK."""
+    header = {"Authorization": f"Bearer {key}"}
+    return requests.get(f"{url}/api/v1/ruleset", headers=header, timeout=10)
+
+
+def test_the_first_start_prints_keys_and_a_link_the_second_no_keys(
+    tmp_path: Path, start_server: Any
+) -> None:
+    """Keys are shown once and work; the link is printed again while nobody signed up."""
+    server = start_server(tmp_path / "data")
+    said = "\n".join(server.said)
+    keys = dict(re.findall(r"^server key for (\S+): (fl_srv_\S+)$", said, re.M))
+    assert sorted(keys) == ["development", "production"]
+    assert re.search(rf"{re.escape(server.url)}/setup/\S+", said)
+    answer = ruleset(server.url, keys["production"])
+    assert answer.json()["environment"] == "production"
+    assert server.stop() == 0
+    again = start_server(tmp_path / "data")
+    assert "fl_srv_" not in "\n".join(again.said)
+    assert ruleset(again.url, keys["development"]).status_code == 200
+    assert again.stop(signal.SIGINT) == 0
+
+
+def test_the_folder_is_for_its_owner_only(tmp_path: Path, start_server: Any) -> None:
+    """It holds hashes of passwords and what users did."""
+    server = start_server(tmp_path / "data")
+    assert (tmp_path / "data").stat().st_mode & 0o077 == 0
+    server.stop()
+
+
+def test_health_readiness_and_metrics(tmp_path: Path, start_server: Any) -> None:
+    """What orchestrators and Prometheus ask."""
+    server = start_server(tmp_path / "data")
+    assert requests.get(server.url + "/healthz", timeout=10).json() == {"status": "ok"}
+    assert requests.get(server.url + "/readyz", timeout=10).status_code == 200
+    text = requests.get(server.url + "/metrics", timeout=10).text
+    assert 'flagloop_revision{environment="production"} 1.0' in text
+    assert 'flagloop_requests_total{route="healthz",status="200"} 1.0' in text
+    server.stop()
+
+
+def test_sigterm_ends_within_five_seconds_also_with_idle_and_slow_connections(
+    tmp_path: Path, start_server: Any
+) -> None:
+    """A kept-alive connection and one whose body never comes do not hold the process."""
+    server = start_server(tmp_path / "data")
+    session = requests.Session()
+    session.get(server.url + "/healthz", timeout=10)
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as slow:
+        slow.sendall(b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
+        began = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - began < 5
+    session.close()
+    assert "Traceback" not in "\n".join(server.said)
+
+
+def test_keys_made_and_revoked_by_commands_are_known_at_once(
+    tmp_path: Path, start_server: Any
+) -> None:
+    """Other processes write to the same folder; the running server notices."""
+    data = tmp_path / "data"
+    server = start_server(data)
+    options = ("--data", str(data))
+    made = flagloop("keys", "create", *options, "--env", "production", "--kind", "server")
+    assert ruleset(server.url, made["key"]).status_code == 200
+    flagloop("keys", "revoke", str(made["id"]), *options)
+    assert until(lambda: ruleset(server.url, made["key"]).status_code == 401, 3)
+    server.stop()
+
+
+def test_a_change_by_another_process_is_served(tmp_path: Path, start_server: Any) -> None:
+    """A command that writes to the folder reaches SDKs at their next poll."""
+    from flagloop_server.changes import Changes, push
+    from flagloop_server.store import SYSTEM, Store
+
+    server = start_server(tmp_path / "data")
+    with Store(tmp_path / "data") as store:
+        _, key = store.create_key("production", "server", "sdk", SYSTEM)
+        before = ruleset(server.url, key).headers["etag"]
+        Changes(store).apply(push("production", START), SYSTEM, "test")
+    assert until(lambda: ruleset(server.url, key).headers["etag"] != before, 3)
+    assert "a" in ruleset(server.url, key).json()["flags"]
+    server.stop()
+
+
+def test_flags_are_merged_at_each_start(tmp_path: Path, start_server: Any) -> None:
+    """Merged, as it is, in conflict, broken: each is told, and only the first two are in force."""
+    data, file = tmp_path / "data", tmp_path / "flags.yaml"
+    file.write_text(START)
+    options = ("--flags", str(file), "--env", "development")
+
+    def start() -> tuple[str, str]:
+        server = start_server(data, *options)
+        server.stop()
+        return "\n".join(server.said), document(data)
+
+    said, text = start()
+    assert "is merged into development" in said
+    assert text == START
+    said, text = start()
+    assert "development is as" in said
+    edit(data, "  a: {description: theirs}\n")
+    file.write_text(START.replace("one", "mine"))
+    said, text = start()
+    assert "both changed: flags.a" in said
+    assert "theirs" in text
+    file.write_text("version: 1\nflags: {a: {desciption: x}}\n")
+    said, text = start()
+    assert f"{file}:2: " in said
+    assert "did you mean 'description'" in said
+    assert "theirs" in text
+
+
+def document(data: Path) -> str:
+    """The text of development."""
+    from flagloop_server.store import Store
+
+    with Store(data) as store:
+        return store.document("development").document.text
+
+
+def edit(data: Path, item: str) -> None:
+    """Somebody edits flag `a` on a page."""
+    from flagloop_server.changes import Changes, put_item
+    from flagloop_server.store import SYSTEM, Store
+
+    with Store(data) as store:
+        Changes(store).apply(put_item("development", "flags", "a", item), SYSTEM, "edit")
+
+
+@pytest.mark.parametrize("trouble", ["port", "folder", "environment"])
+def test_a_start_that_cannot_be_is_told_in_one_line(tmp_path: Path, trouble: str) -> None:
+    """Exit code 1 and no traceback; a taken port does not spend the keys of a first start."""
+    data = tmp_path / "data"
+    (tmp_path / "flags.yaml").write_text(START)
+    options = {
+        "port": ["--data", str(data)],
+        "folder": ["--data", str(tmp_path / "flags.yaml" / "below"), "--port", "0"],
+        "environment": ["--flags", str(tmp_path / "flags.yaml"), "--env", "qa", "--port", "0"],
+    }[trouble]
+    if trouble == "environment":
+        options += ["--data", str(data)]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        if trouble == "port":
+            options += ["--port", str(taken.getsockname()[1])]
+        command = [sys.executable, "-m", "flagloop", "serve", *options]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert data.exists() is (trouble == "environment")

@@ -1,0 +1,167 @@
+"""Everything else reaches the WSGI application whole, on few threads."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+from flagloop_server.edge.answers import Refused, reply
+from flagloop_server.edge.body import Bodies
+from flagloop_server.edge.bridge import Bridge, Workers, is_report, whole
+
+
+def echo(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """A WSGI application that tells what it got."""
+    length = environ.get("CONTENT_LENGTH", "")
+    body = environ["wsgi.input"].read(int(length or 0))
+    start_response("200 OK", [("X-Length", length), ("X-Scheme", environ["wsgi.url_scheme"])])
+    return [
+        body,
+        b"|",
+        environ["REMOTE_ADDR"].encode(),
+        b"|",
+        str(environ.get("HTTP_X_A")).encode(),
+    ]
+
+
+def asgi(bridge: Bridge, limit: int = 1000) -> Any:
+    """The bridge as an application that answers refusals."""
+
+    async def run(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await bridge.answer(scope, receive, send, limit)
+        except Refused as refusal:
+            await reply(send, refusal.answer)
+
+    return run
+
+
+def bridge_to(wsgi: Any, *, workers: int = 4, reports: int = 2, waiting: int = 8) -> Bridge:
+    """A bridge with few places."""
+    places = Workers(workers, reports, waiting)
+    return Bridge(wsgi, places, Bodies(5.0, 100, 10_000), threads=workers, trusted="127.0.0.1")
+
+
+def test_a_chunked_body_arrives_whole_with_its_length(call: Any) -> None:
+    """Flask behind a2wsgi reads an empty body when no length is given."""
+    answer = call(
+        asgi(bridge_to(echo)), "POST", "/x", [("transfer-encoding", "chunked")], [b"one ", b"two"]
+    )
+    assert answer.body.startswith(b"one two|")
+    assert answer.headers["x-length"] == "7"
+
+
+def test_a_body_over_the_limit_never_reaches_the_application(call: Any) -> None:
+    """413 from the edge."""
+
+    def never(environ: Any, start_response: Any) -> Iterable[bytes]:
+        raise AssertionError
+
+    assert call(asgi(bridge_to(never), limit=5), "POST", "/x", [], b"123456").status == 413
+
+
+def test_a_query_that_is_not_ascii_is_refused(call: Any) -> None:
+    """400 instead of an exception in the adapter."""
+    assert call(asgi(bridge_to(echo)), "GET", "/x", query=b"a=\xff").status == 400
+
+
+def test_headers_with_an_underscore_are_dropped(call: Any) -> None:
+    """In WSGI `X_A` could pose as `X-A`."""
+    answer = call(asgi(bridge_to(echo)), "GET", "/x", [("x_a", "forged")])
+    assert answer.body.endswith(b"|None")
+    assert call(asgi(bridge_to(echo)), "GET", "/x", [("x-a", "true")]).body.endswith(b"|true")
+
+
+def test_a_trusted_proxy_tells_the_address_and_the_scheme(call: Any) -> None:
+    """X-Forwarded-For and -Proto are believed from a trusted address."""
+    headers = [("x-forwarded-for", "203.0.113.9"), ("x-forwarded-proto", "https")]
+    answer = call(asgi(bridge_to(echo)), "GET", "/x", headers)
+    assert b"|203.0.113.9|" in answer.body
+    assert answer.headers["x-scheme"] == "https"
+
+
+def test_an_untrusted_address_is_not_believed(call: Any) -> None:
+    """Anybody can write these headers."""
+    places = Workers(1, 1, 4)
+    bridge = Bridge(echo, places, Bodies(5.0, 9, 99), threads=1, trusted="10.0.0.1")
+    answer = call(asgi(bridge), "GET", "/x", [("x-forwarded-for", "203.0.113.9")])
+    assert b"|127.0.0.1|" in answer.body
+
+
+@pytest.mark.parametrize(
+    ("path", "report"),
+    [
+        ("/production/flags/a/reports/share-preview", True),
+        ("/reports", True),
+        ("/production/flags/reports-page", False),
+        ("/production/flags", False),
+    ],
+)
+def test_reports_are_known_by_a_segment(path: str, report: bool) -> None:
+    """Only a whole segment counts."""
+    assert is_report(path) is report
+
+
+def test_whole_replaces_a_wrong_length() -> None:
+    """The length is that of the body which was read."""
+    scope = {"headers": [(b"content-length", b"99"), (b"a", b"b")]}
+    assert whole(scope, 3)["headers"] == [(b"a", b"b"), (b"content-length", b"3")]
+
+
+def test_reports_hold_at_most_half_so_that_a_kill_never_waits(calling: Any) -> None:
+    """With every report stuck a plain request is answered at once."""
+    release = threading.Event()
+    inside = threading.Semaphore(0)
+
+    def stuck(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if is_report(environ["PATH_INFO"]):
+            inside.release()
+            assert release.wait(10)
+        start_response("200 OK", [])
+        return [b"done"]
+
+    async def run() -> tuple[int, int, list[int]]:
+        application = asgi(bridge_to(stuck, workers=4, reports=2, waiting=8))
+        reports = [
+            asyncio.ensure_future(calling(application, "GET", "/reports/x")) for _ in range(5)
+        ]
+        for _ in range(2):
+            await asyncio.to_thread(inside.acquire, timeout=10)
+        kill = await calling(application, "POST", "/kill", [], b"{}")
+        assert not inside.acquire(blocking=False)
+        release.set()
+        answers = await asyncio.gather(*reports)
+        return kill.status, len(answers), sorted(answer.status for answer in answers)
+
+    # Two are inside, two wait (a quarter of eight), the fifth is told to come again.
+    assert asyncio.run(run()) == (200, 5, [200, 200, 200, 200, 503])
+
+
+def test_a_call_that_is_cut_by_the_end_of_the_server_is_told(calling: Any) -> None:
+    """503 instead of a traceback when the server ends while the application computes."""
+    release, inside, closed = threading.Event(), threading.Event(), threading.Event()
+
+    class Body(list[bytes]):
+        def close(self) -> None:
+            closed.set()
+
+    def stuck(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        inside.set()
+        assert release.wait(10)
+        start_response("200 OK", [])
+        return Body()
+
+    async def run() -> int:
+        task = asyncio.ensure_future(calling(asgi(bridge_to(stuck)), "GET", "/x"))
+        await asyncio.to_thread(inside.wait, 10)
+        task.cancel()
+        answer = await task
+        release.set()
+        assert await asyncio.to_thread(closed.wait, 10)
+        return int(answer.status)
+
+    assert asyncio.run(run()) == 503

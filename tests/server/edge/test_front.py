@@ -1,0 +1,308 @@
+"""The edge as a whole, with its own parts and a small event log in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+
+from flagloop_server.edge.answers import Refused, error
+from flagloop_server.edge.body import Bodies
+from flagloop_server.edge.bridge import Bridge, Workers
+from flagloop_server.edge.front import Edge, Limits
+from flagloop_server.edge.keys import EdgeKey, KeyRing
+from flagloop_server.edge.snapshots import Snapshot, Snapshots
+
+KEYS = {
+    "fl_srv_production": EdgeKey(1, "server", 1),
+    "fl_cli_production": EdgeKey(2, "client", 1),
+    "fl_adm_production": EdgeKey(3, "admin", 1),
+    "fl_srv_archived": EdgeKey(4, "server", 9),
+    "fl_srv_development": EdgeKey(5, "server", 2),
+}
+
+
+class Receipt:
+    """What became of a batch in memory."""
+
+    def __init__(self, accepted: int) -> None:
+        self.accepted = accepted
+
+    def to_mapping(self) -> Mapping[str, object]:
+        """The wire form."""
+        return {"accepted": self.accepted, "duplicate": 0, "rejected": []}
+
+
+class Memory:
+    """An event log in memory; `hold` keeps commits waiting."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[int, Any]] = []
+        self.hold: list[Future[Receipt]] | None = None
+        self.threads: set[str] = set()
+
+    def __call__(self, key: EdgeKey, body: bytes, received: int) -> Future[Receipt]:
+        """Take a batch."""
+        self.threads.add(threading.current_thread().name)
+        try:
+            batch = json.loads(body)
+        except ValueError:
+            raise Refused(error(400, "no JSON")) from None
+        future: Future[Receipt] = Future()
+        self.batches.append((key.id, batch))
+        if self.hold is None:
+            future.set_result(Receipt(len(batch["events"])))
+        else:
+            self.hold.append(future)
+        return future
+
+
+class Healthy:
+    """A server that can be made ill."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    def ready(self) -> list[str]:
+        """The problems."""
+        return self.problems
+
+    def metrics(self) -> tuple[str, bytes]:
+        """Some text."""
+        return "text/plain", b"up 1\n"
+
+
+def hello(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """What Flask is in the server."""
+    start_response("200 OK", [])
+    return [b"page"]
+
+
+class World:
+    """An edge with all its parts in reach."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.memory = Memory()
+        self.health = Healthy()
+        self.snapshots = Snapshots()
+        for place, name in ((1, "production"), (2, "development")):
+            self.snapshots.put(place, Snapshot(name, f"line{place}", 7, {"flags": {"a": {}}}))
+        self.edge = Edge(
+            KeyRing(self.find, lambda: 0.0),
+            self.snapshots,
+            bridge=Bridge(
+                hello, Workers(2, 1, 4), Bodies(5.0, 9, 9999), threads=2, trusted="127.0.0.1"
+            ),
+            ingest=self.memory,
+            operations=self.health,
+            event_bodies=Bodies(0.2, 9, 9999),
+            limits=Limits(events=1000, unpacked=2000, body=1000, batches=4),
+        )
+
+    def find(self, digest: bytes) -> EdgeKey | None:
+        """Where keys are looked up."""
+        self.asked += 1
+        known = {hashlib.sha256(text.encode()).digest(): key for text, key in KEYS.items()}
+        return known.get(digest)
+
+
+@pytest.fixture
+def world() -> Iterable[World]:
+    """A fresh edge."""
+    made = World()
+    yield made
+    made.edge.close()
+
+
+def bearer(name: str) -> list[tuple[str, str]]:
+    """The header of a key."""
+    return [("authorization", f"Bearer {name}")]
+
+
+SERVER = bearer("fl_srv_production")
+BATCH = json.dumps({"events": [{}, {}]}).encode()
+
+
+def test_a_server_key_gets_the_rules_of_its_environment(world: World, call: Any) -> None:
+    """The environment comes from the key, nothing else."""
+    assert json.loads(call(world.edge, "GET", "/api/v1/ruleset", SERVER).body)["environment"] == (
+        "production"
+    )
+    other = call(world.edge, "GET", "/api/v1/ruleset", bearer("fl_srv_development"))
+    assert json.loads(other.body)["environment"] == "development"
+
+
+def test_an_etag_of_another_environment_is_not_current(world: World, call: Any) -> None:
+    """An SDK whose key was exchanged gets the other environment's rules, never a 304."""
+    first = call(world.edge, "GET", "/api/v1/ruleset", SERVER)
+    tag = [("if-none-match", first.headers["etag"])]
+    assert call(world.edge, "GET", "/api/v1/ruleset", SERVER + tag).status == 304
+    other = bearer("fl_srv_development")
+    assert call(world.edge, "GET", "/api/v1/ruleset", other + tag).status == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ([], 401),
+        (bearer("fl_srv_wrong"), 401),
+        ([("authorization", "Basic eDp5")], 401),
+        (bearer("fl_cli_production"), 403),
+        (bearer("fl_adm_production"), 403),
+        (bearer("fl_srv_archived"), 404),
+    ],
+)
+def test_without_a_good_server_key_there_are_no_rules(
+    world: World, call: Any, headers: list[tuple[str, str]], status: int
+) -> None:
+    """The answer says why in JSON, and 401 names the scheme."""
+    answer = call(world.edge, "GET", "/api/v1/ruleset", headers)
+    assert answer.status == status
+    assert json.loads(answer.body)["error"]["message"]
+    assert ("www-authenticate" in answer.headers) is (status == 401)
+
+
+def test_an_unknown_key_is_looked_up_once(world: World, call: Any) -> None:
+    """A client with a wrong key does not keep the database busy; nor does one with a good key."""
+    for _ in range(3):
+        call(world.edge, "GET", "/api/v1/ruleset", bearer("fl_srv_wrong"))
+        call(world.edge, "GET", "/api/v1/ruleset", SERVER)
+    assert world.asked == 2
+
+
+def test_other_methods_are_refused(world: World, call: Any) -> None:
+    """405 names what is allowed."""
+    answer = call(world.edge, "POST", "/api/v1/ruleset", SERVER)
+    assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
+    assert call(world.edge, "GET", "/api/v1/events", SERVER).headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize("kind", ["fl_srv_production", "fl_cli_production"])
+def test_server_and_client_keys_may_post_events(world: World, call: Any, kind: str) -> None:
+    """The batch reaches the log with the id of its key, parsed off the loop."""
+    answer = call(world.edge, "POST", "/api/v1/events", bearer(kind), BATCH)
+    assert json.loads(answer.body) == {"accepted": 2, "duplicate": 0, "rejected": []}
+    assert world.memory.batches == [(KEYS[kind].id, {"events": [{}, {}]})]
+    assert all(name.startswith("edge") for name in world.memory.threads)
+
+
+def test_packed_events_are_unpacked(world: World, call: Any) -> None:
+    """SDKs pack what is over a kilobyte."""
+    headers = [*SERVER, ("content-encoding", "gzip")]
+    assert call(world.edge, "POST", "/api/v1/events", headers, gzip.compress(BATCH)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        (SERVER, b"x" * 1001, 413),
+        ([*SERVER, ("content-encoding", "gzip")], gzip.compress(b" " * 100_000), 413),
+        ([*SERVER, ("content-encoding", "gzip")], b"no gzip", 400),
+        (SERVER, b"no json", 400),
+        (bearer("fl_adm_production"), BATCH, 403),
+        ([], BATCH, 401),
+    ],
+    ids=["too large", "bomb", "no gzip", "no json", "admin key", "no key"],
+)
+def test_bad_batches_are_refused(
+    world: World, call: Any, headers: list[tuple[str, str]], body: bytes, status: int
+) -> None:
+    """Each with its status; nothing of them reaches the log and nothing stays held."""
+    assert call(world.edge, "POST", "/api/v1/events", headers, body).status == status
+    assert world.memory.batches == []
+    assert world.edge.waiting.total() == 0
+
+
+def test_a_slow_batch_is_refused(world: World, call: Any) -> None:
+    """408 after the time for bodies."""
+    answer = call(world.edge, "POST", "/api/v1/events", SERVER, b"{", ends=False)
+    assert answer.status == 408
+    assert answer.headers["connection"] == "close"
+
+
+def test_batches_that_wait_are_bounded_by_key_and_in_sum(world: World, calling: Any) -> None:
+    """One key may hold half of the places (429 beyond), all keys all of them (503)."""
+    world.memory.hold = []
+
+    async def post(key: str) -> Any:
+        return await calling(world.edge, "POST", "/api/v1/events", bearer(key), BATCH)
+
+    async def until(number: int) -> None:
+        while len(world.memory.hold or ()) < number:
+            await asyncio.sleep(0)
+
+    async def run() -> list[int]:
+        waiting = []
+        for number, key in enumerate(("fl_srv_production",) * 2 + ("fl_cli_production",) * 2, 1):
+            waiting.append(asyncio.ensure_future(post(key)))
+            await until(number)
+            if number == 2:
+                third = await post("fl_srv_production")
+                assert third.headers["retry-after"] == "2"
+        over = await post("fl_srv_development")
+        for future in world.memory.hold or ():
+            future.set_result(Receipt(2))
+        answers = await asyncio.gather(*waiting)
+        return [third.status, over.status, *(answer.status for answer in answers)]
+
+    assert asyncio.run(run()) == [429, 503, 200, 200, 200, 200]
+    assert world.edge.waiting.total() == 0
+
+
+def test_a_request_that_goes_away_does_not_cancel_the_commit(world: World, calling: Any) -> None:
+    """The writer's future is shared: it must stay fit to be resolved."""
+    world.memory.hold = []
+
+    async def run() -> None:
+        task = asyncio.ensure_future(calling(world.edge, "POST", "/api/v1/events", SERVER, BATCH))
+        while not world.memory.hold:
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(run())
+    world.memory.hold[0].set_result(Receipt(2))
+
+
+def test_the_rest_goes_to_the_pages(world: World, call: Any) -> None:
+    """Every other path is Flask's."""
+    assert call(world.edge, "GET", "/production/flags").body == b"page"
+
+
+def test_health_says_that_the_process_runs(world: World, call: Any) -> None:
+    """/healthz needs nothing."""
+    assert call(world.edge, "GET", "/healthz").status == 200
+
+
+def test_readiness_names_what_is_wrong(world: World, call: Any) -> None:
+    """503 with the problems; also while the server stops."""
+    assert call(world.edge, "GET", "/readyz").status == 200
+    world.health.problems = ["the disk is gone"]
+    answer = call(world.edge, "GET", "/readyz")
+    assert answer.status == 503
+    assert json.loads(answer.body)["problems"] == ["the disk is gone"]
+    world.health.problems = []
+    world.edge.stop()
+    assert call(world.edge, "GET", "/readyz").status == 503
+
+
+def test_answers_are_counted_by_route_and_status(world: World, call: Any) -> None:
+    """What /metrics tells."""
+    call(world.edge, "GET", "/api/v1/ruleset")
+    call(world.edge, "GET", "/any")
+    call(world.edge, "GET", "/metrics")
+    assert world.edge.requests == {("ruleset", 401): 1, ("web", 200): 1, ("metrics", 200): 1}
+
+
+def test_the_use_of_a_key_is_noted(world: World, call: Any) -> None:
+    """The time of last use, by key id."""
+    call(world.edge, "GET", "/api/v1/ruleset", SERVER)
+    assert list(world.edge.used) == [1]

@@ -1,0 +1,116 @@
+"""The admin API around documents, and who is let in at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+
+def test_whoami_tells_the_environment_of_a_key(caller: Callable[..., Any]) -> None:
+    """The CLI asks this when --env is left out."""
+    _, one = caller("production", "editor")("GET", "/whoami")
+    assert (one["kind"], one["environment"], one["role"]) == ("admin", "production", "editor")
+    assert one["environments"] == ["production"]
+    _, everywhere = caller()("GET", "/whoami")
+    assert everywhere["environment"] is None
+    assert sorted(everywhere["environments"]) == ["development", "production"]
+
+
+@pytest.mark.parametrize("kind", ["none", "garbage", "server", "client", "revoked", "expired"])
+def test_without_a_good_admin_key_everything_is_401(app: Any, call: Any, kind: str) -> None:
+    """JSON and WWW-Authenticate, never a redirect; SDK keys are no admin keys."""
+    from flagloop_server.store import SYSTEM
+
+    role = None if kind in ("server", "client") else "admin"
+    key_kind = kind if kind in ("server", "client") else "admin"
+    expires = 1 if kind == "expired" else None
+    info, secret = app.store.create_key(
+        "production", key_kind, kind, SYSTEM, role=role, expires_at=expires
+    )
+    if kind == "revoked":
+        app.store.revoke_key(info.id, SYSTEM)
+    text = {"none": "", "garbage": "Bearer \x7f"}.get(kind, f"Bearer {secret}")
+    headers = [] if kind == "none" else [("authorization", text)]
+    for method, path in (("GET", "whoami"), ("POST", "environments/production/push")):
+        answer = call(app.asgi, method, f"/api/v1/admin/{path}", headers, b"{}")
+        assert answer.status == 401
+        assert json.loads(answer.body)["error"]["code"] == "unauthorized"
+        assert "www-authenticate" in answer.headers
+
+
+def test_environments_are_made_renamed_and_archived(caller: Any, app: Any) -> None:
+    """Each step is served at once; an archived one leaves the list and the snapshots."""
+    admin = caller()
+    status, made = admin("POST", "/environments", {"key": "qa"})
+    assert (status, made["key"], made["production"]) == (201, "qa", False)
+    number = app.store.environment("qa").id
+    assert app.publisher.snapshots.get(number).environment == "qa"
+    _, renamed = admin("PATCH", "/environments/qa", {"key": "staging", "production": True})
+    assert (renamed["key"], renamed["production"]) == ("staging", True)
+    assert app.publisher.snapshots.get(number).environment == "staging"
+    admin("PATCH", "/environments/staging", {"archived": True})
+    assert app.publisher.snapshots.get(number) is None
+    names = [item["key"] for item in admin("GET", "/environments")[1]["environments"]]
+    assert "staging" not in names
+    _, everything = admin("GET", "/environments", query="archived=1")
+    assert "staging" in [item["key"] for item in everything["environments"]]
+    admin("PATCH", "/environments/staging", {"archived": False})
+    assert app.publisher.snapshots.get(number).environment == "staging"
+
+
+def test_a_taken_name_is_refused(caller: Any) -> None:
+    """400 or 409 with a message, and nothing is made."""
+    status, answer = caller()("POST", "/environments", {"key": "production"})
+    assert status in (400, 409)
+    assert "production" in answer["error"]["message"]
+
+
+def test_a_key_is_shown_once_and_revoked_at_once(caller: Any, app: Any, call: Any) -> None:
+    """Its secret is in the answer to its making only; the edge refuses it after the revocation."""
+    admin = caller()
+    status, made = admin(
+        "POST", "/environments/production/keys", {"kind": "server", "name": "shop"}
+    )
+    assert status == 201
+    header = [("authorization", f"Bearer {made['key']}")]
+    assert call(app.asgi, "GET", "/api/v1/ruleset", header).status == 200
+    _, listed = admin("GET", "/environments/production/keys")
+    assert made["id"] in [key["id"] for key in listed["keys"]]
+    assert made["key"] not in json.dumps(listed)
+    assert admin("DELETE", f"/keys/{made['id']}")[0] == 200
+    assert call(app.asgi, "GET", "/api/v1/ruleset", header).status == 401
+    assert admin("DELETE", "/keys/9999")[0] == 404
+
+
+def test_an_admin_of_one_environment_cannot_revoke_keys_of_another(caller: Any) -> None:
+    """Nor learn that they exist; a wider key than one's own is forbidden."""
+    made = caller()("POST", "/environments/production/keys", {"kind": "server", "name": "a"})[1]
+    assert caller("development", "admin")("DELETE", f"/keys/{made['id']}")[0] == 404
+    assert caller("production", "editor")("DELETE", f"/keys/{made['id']}")[0] == 403
+
+
+def test_an_admin_key_is_never_wider_than_its_maker(caller: Any) -> None:
+    """Made for the environment in the path, with a role, expiring."""
+    admin = caller("production", "admin")
+    body = {"kind": "admin", "name": "ci", "role": "editor"}
+    _, made = admin("POST", "/environments/production/keys", body)
+    assert made["environments"] == ["production"]
+    assert made["expires_at"] is not None
+    status, _ = admin("POST", "/environments/*/keys", body)
+    assert status == 403
+
+
+def test_the_ledger_is_listed(caller: Any) -> None:
+    """Newest first, chained; without secrets."""
+    admin = caller()
+    made = admin("POST", "/environments/production/keys", {"kind": "server", "name": "shop"})[1]
+    status, answer = admin("GET", "/audit", query="limit=5")
+    assert status == 200
+    assert answer["rows"][0]["seq"] > answer["rows"][1]["seq"]
+    assert "shop" in json.dumps(answer["rows"])
+    assert made["key"] not in json.dumps(answer)
+    assert admin("GET", "/audit", query="limit=x")[0] == 400
+    assert caller("production", "admin")("GET", "/audit")[0] == 403
