@@ -31,6 +31,7 @@ from flagloop.evaluation.bucketing import SPACE, unit_of
 from flagloop.evaluation.conditions import Group, Leaf, Membership, Negation, Node
 from flagloop.evaluation.decision import Decision
 from flagloop.evaluation.inline import inline
+from flagloop.evaluation.operators import Predicate
 from flagloop.evaluation.plan import Plan, Range, Step
 
 Evaluate: TypeAlias = Callable[..., Decision]
@@ -92,6 +93,7 @@ class _Writer:
         self.lines: list[str] = []
         self.values: dict[str, Any] = {}
         self.names: dict[tuple[str, int], str] = {}
+        self.tests: list[Predicate] = []
         self.misses = False
 
     def function(self, plan: Plan) -> Evaluate:
@@ -104,9 +106,10 @@ class _Writer:
         return made
 
     def made(self, lines: list[str], name: str) -> Any:
-        head = f"def make({', '.join(self.values)}):"
+        values = {**self.values, "tests": tuple(self.tests)} if self.tests else self.values
+        head = f"def make({', '.join(values)}):"
         source = "\n".join([head, *_indent(lines, 1), f"    return {name}"])
-        return _make(source)(*self.values.values())
+        return _make(source)(*values.values())
 
     def name(self, kind: str, value: Any) -> str:
         """The name under which the function knows the value."""
@@ -229,11 +232,13 @@ class _Writer:
                 return f"({value} is {leaf.constant})"
             if leaf.operator == "exists":
                 return f"({value} is{' not' if leaf.constant else ''} None)"
-        test = self.name("test", leaf.test)
+        # Tests are rarely called here, so one name holds them all: each name costs every call.
+        test = f"tests[{len(self.tests)}]"
+        self.tests.append(leaf.test)
         form = inline(leaf)
         if form is None:
             return f"{test}({value})"
-        written = form.form.format(self.name("constant", form.operand))
+        written = form.form.format(self.name("constant", form.operand), test=test)
         return f"({written} if (value := {value}).__class__ is {form.kind} else {test}(value))"
 
     def unit(self, attribute: str) -> str:

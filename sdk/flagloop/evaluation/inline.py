@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 from flagloop.evaluation.conditions import Leaf
 from flagloop.evaluation.operators import Constants
-from flagloop.evaluation.semver import VersionMemo
+from flagloop.evaluation.semver import VersionTest
 
 
 class Inline(NamedTuple):
-    """For a `value` whose class is `kind`: `form` with the name of `operand` put in."""
+    """For a `value` whose class is `kind`: `form` with the names of `operand` and `test`."""
 
     kind: str
     form: str
@@ -24,11 +24,12 @@ class Inline(NamedTuple):
 
 _EQUALITY = {"eq": "value == {}", "ne": "value != {}"}
 _MEMBERSHIP = {"in": "value in {}", "not_in": "value not in {}"}
+# `in` is an operator, `startswith` a call three times as long, and most values fail both.
 _TEXT = {
     **_EQUALITY,
     "contains": "{} in value",
-    "starts_with": "value.startswith({})",
-    "ends_with": "value.endswith({})",
+    "starts_with": "{0} in value and value.startswith({0})",
+    "ends_with": "{0} in value and value.endswith({0})",
 }
 _NUMBER = {
     **_EQUALITY,
@@ -49,8 +50,8 @@ _FORMS: Mapping[type, tuple[str, Mapping[str, str]]] = {
 def inline(leaf: Leaf) -> Inline | None:
     """The written-out form of a leaf test, or None where there is none."""
     owner = getattr(leaf.test, "__self__", None)
-    if isinstance(owner, VersionMemo):
-        return Inline("str", "{}[value]", owner)
+    if isinstance(owner, VersionTest):
+        return Inline("str", "value not in {} and {test}(value)", owner.failed)
     if leaf.operator in _MEMBERSHIP:
         assert isinstance(owner, Constants)
         kind = "str" if any(constant.__class__ is str for constant in owner.others) else "int"

@@ -18,7 +18,7 @@ from math import isfinite
 from typing import Any, TypeAlias
 
 from flagloop.document.times import parse_time
-from flagloop.evaluation.semver import Order, VersionMemo, parse_version
+from flagloop.evaluation.semver import Order, VersionTest, parse_version
 
 Predicate: TypeAlias = Callable[[Any], bool]
 Factory: TypeAlias = Callable[[Any], Predicate]
@@ -251,7 +251,7 @@ def _semver(compare: Callable[[Order, Order], bool], constant: Any) -> Predicate
     limit = parse_version(constant) if isinstance(constant, str) else None
     if limit is None:
         raise ValueError(f'{_show(constant)} is no version; write and quote it like "2.3.0"')
-    return VersionMemo(compare, limit).test
+    return VersionTest(compare, limit).test
 
 
 def _time(constant: Any) -> float:

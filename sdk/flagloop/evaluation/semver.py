@@ -39,26 +39,36 @@ def _label(label: str) -> tuple[int, object]:
     return (0, _number(label)) if label.isdigit() else (1, label)
 
 
-class VersionMemo(dict[str, bool]):
-    """Text -> does this version compare so with the limit; remembers at most LIMIT texts."""
+class VersionTest:
+    """Whether a version compares so with a limit; remembers some texts that do or do not.
+
+    Together `passed` and `failed` hold at most LIMIT texts, whatever an application sends.
+    """
 
     LIMIT = 4096
 
-    __slots__ = ("compare", "limit")
+    __slots__ = ("compare", "failed", "limit", "passed")
 
     def __init__(self, compare: Callable[[Order, Order], bool], limit: Order) -> None:
-        super().__init__()
         self.compare = compare
         self.limit = limit
+        self.passed: set[str] = set()
+        self.failed: set[str] = set()
 
     def test(self, value: object) -> bool:
         """The value is a version that compares so; what is no text is no version."""
-        return isinstance(value, str) and self[str.__str__(value)]
+        if not isinstance(value, str):
+            return False
+        text = str.__str__(value)
+        if text in self.passed:
+            return True
+        return text not in self.failed and self._judge(text)
 
-    def __missing__(self, text: str) -> bool:
+    def _judge(self, text: str) -> bool:
         order = parse_version(text)
         result = order is not None and self.compare(order, self.limit)
-        if len(self) >= self.LIMIT:
-            self.clear()
-        self[text] = result
+        if len(self.passed) + len(self.failed) >= self.LIMIT:
+            self.passed.clear()
+            self.failed.clear()
+        (self.passed if result else self.failed).add(text)
         return result
