@@ -8,14 +8,9 @@ from __future__ import annotations
 import re
 
 from flagloop.document.schema import SECTIONS
-from flagloop.document.yamlfile import (
-    BOM,
-    DocumentText,
-    line_start,
-    newline_of,
-    parse,
-)
+from flagloop.document.yamlfile import BOM, DocumentText, newline_of, parse
 from flagloop.document.yamlnodes import Node, build
+from flagloop.document.yamlsplit import line_start
 from flagloop.document.yamlwrite import collection_text, same
 
 _COMMENT = re.compile(r"#[^\n\r]*")

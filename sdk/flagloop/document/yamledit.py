@@ -24,13 +24,14 @@ from flagloop.document.yamlfile import (
     Item,
     Ref,
     chunk_node,
-    line_end,
+    is_block,
     newline_of,
     parse,
 )
 from flagloop.document.yamlnodes import build
 from flagloop.document.yamlpatch import patch_item
 from flagloop.document.yamlpiece import item_pieces, plain_lines
+from flagloop.document.yamlsplit import line_end
 from flagloop.document.yamlwrite import entry_text, item_text, plain, same
 from flagloop.errors import DocumentError, NotFoundError
 
@@ -104,6 +105,28 @@ def put_item_text(
     else:
         edited = _inserted(block, section, pieces, items, after)
     return Edit(edited, block is not doc)
+
+
+def put_items(doc: DocumentText, items: Mapping[Ref, Item]) -> DocumentText:
+    """Put the texts of many items, taken from documents, in place of the old ones."""
+    newline = newline_of(doc)
+    chunks = list(doc.chunks)
+    kept = dict(doc.items)
+    others = {}
+    for ref, item in items.items():
+        number = doc.numbers[ref]
+        chunk = chunks[number]
+        fits = chunk.kind == "item" and is_block(chunk) and item.text.endswith(newline)
+        if fits and _indentation(chunk.text) == _indentation(item.text):
+            text = item.text if newline == "\r\n" else item.text.replace("\r\n", "\n")
+            chunks[number] = Chunk("item", *ref, text)
+            kept[ref] = Item(text, item.mapping)
+        else:
+            others[ref] = item
+    edited = DocumentText(tuple(chunks), kept)
+    for ref, item in others.items():
+        edited = put_item_text(edited, *ref, item.text).document
+    return edited
 
 
 def remove_item(doc: DocumentText, section: str, key: str) -> Edit:
@@ -218,8 +241,13 @@ def _column(doc: DocumentText, section: str) -> int:
     first = None if head is None else _items_of(doc, head)[:1]
     if not first:
         return COLUMN
-    lines = doc.chunks[first[0]].text.split("\n")
-    line = next(line for line in lines if not line.lstrip(" \t").startswith("#"))
+    return _indentation(doc.chunks[first[0]].text)
+
+
+def _indentation(text: str) -> int:
+    """The column of an item's key."""
+    lines = (line for line in text.split("\n") if not line.lstrip(" \t").startswith("#"))
+    line = next(lines)
     return len(line) - len(line.lstrip(" "))
 
 

@@ -12,8 +12,8 @@ import re
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias
 
-from flagloop.document.yamlfile import gap, line_end, line_start
 from flagloop.document.yamlnodes import Node, build
+from flagloop.document.yamlsplit import gap, line_end, line_start
 from flagloop.document.yamlwrite import (
     WIDTH,
     collection_text,

@@ -64,7 +64,7 @@ def scalar_text(value: Any, style: str | None = None) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
-        text = repr(value)
+        text: str = repr(value)
         if text.strip("-") in ("inf", "nan"):
             raise _unwritable(f"{text} is no finite number")
         return text
