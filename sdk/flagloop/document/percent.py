@@ -56,12 +56,12 @@ def _not_text(value: object) -> str:
 def _not_percent(text: str) -> str:
     if len(text) > _LONGEST:
         return "this is too long for a percentage; write it like 25%"
-    body = text.rstrip("% ").strip()
+    body = text.rstrip("% ").strip().rstrip(".")
     if body.startswith("-"):
         return f"'{text}' is negative; a percentage is at least 0%"
-    whole, _, decimals = body.partition(".")
-    if whole.isdigit() and decimals.isdigit() and len(decimals) > _DIGITS:
-        return f"'{text}' has more than six decimals; write {whole}.{decimals[:_DIGITS]}%"
-    if whole.isdigit() and (not decimals or decimals.isdigit()):
+    whole, point, decimals = body.partition(".")
+    if body.isascii() and whole.isdigit() and (decimals.isdigit() or not point):
+        if len(decimals) > _DIGITS:
+            return f"'{text}' has more than six decimals; write {whole}.{decimals[:_DIGITS]}%"
         return f"'{text}' is no percentage; write {body}%"
     return f"'{text}' is no percentage; write it like 25% or 2.5%"
