@@ -131,7 +131,7 @@ def error_of(answer: Answer, url: str, file: str = "") -> FlagloopError:
     """The exception for an answer that is no success."""
     said = _said(answer.body)
     message = str(said.get("message") or f"{url}: {status_text(answer.status, None)}")
-    problems = [_problem(one) for one in said.get("problems") or [] if isinstance(one, dict)]
+    problems = [_problem(one) for one in _mappings(said, "problems")]
     match answer.status:
         case 401:
             return ForbiddenError(f"{url}: key revoked or unknown, or no admin key (401)")
@@ -140,8 +140,7 @@ def error_of(answer: Answer, url: str, file: str = "") -> FlagloopError:
         case 404 if said:
             return NotFoundError(message)
         case 409:
-            items = [one for one in said.get("conflicts") or [] if isinstance(one, dict)]
-            return ItemConflictError(message, items)
+            return ItemConflictError(message, _mappings(said, "conflicts"))
         case 422 if problems:
             return DocumentError(problems, file)
         case 400 | 413 | 422:
@@ -163,6 +162,12 @@ def _said(body: bytes) -> dict[str, Any]:
     return error if isinstance(error, dict) else {}
 
 
+def _mappings(mapping: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """A list of mappings in an answer, whatever else may stand there left out."""
+    listed = mapping.get(name)
+    return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+
+
 def _problem(mapping: Mapping[str, Any]) -> Problem:
     """A problem from its JSON form, whose path is text already."""
     line, hint = mapping.get("line"), mapping.get("hint")
@@ -178,4 +183,4 @@ def _problem(mapping: Mapping[str, Any]) -> Problem:
 
 def warnings_of(answer: Mapping[str, Any]) -> list[Problem]:
     """The problems of an answer that succeeded."""
-    return [_problem(one) for one in answer.get("problems") or [] if isinstance(one, dict)]
+    return [_problem(one) for one in _mappings(answer, "problems")]

@@ -96,7 +96,7 @@ def evaluate(
             print_json(decision.to_mapping())
         else:
             click.echo(f"{flag}: {describe(decision)}")
-            _hint(ruleset, decision)
+        _hint(ruleset, decision)
     click.get_current_context().exit(1 if failed else 0)
 
 

@@ -67,10 +67,12 @@ def read_time(_: click.Context, param: click.Parameter, value: str | None) -> fl
 
 def read_percent(_: click.Context, param: click.Parameter, value: str) -> str:
     """The text of a percentage with its sign, once it is known to be one."""
+    from flagloop.document.definition import WHOLE
     from flagloop.document.percent import parse_percent
 
     try:
-        parse_percent(value)
+        if parse_percent(value) > WHOLE:
+            raise ValueError(f"{value} is more than 100%")
     except ValueError as problem:
         raise click.BadParameter(str(problem), param=param) from None
     return value
