@@ -46,7 +46,7 @@ class Answer(NamedTuple):
 class Transport:
     """Requests to the server at `url` in the name of `key`; threads may share one.
 
-    `instance` names this process to the server. `timeout` is (connecting, silence between two
+    `instance` gives the id that names this process to the server. `timeout` is (connecting, silence between two
     packets) and `total` the whole exchange, all in seconds. Raises ConfigError for a url or
     key that cannot work.
     """
@@ -55,7 +55,7 @@ class Transport:
         self,
         url: str,
         key: str,
-        instance: str | None = None,
+        instance: Callable[[], str] | None = None,
         *,
         timeout: tuple[float, float] = (3.0, 10.0),
         total: float = 30.0,
@@ -90,17 +90,13 @@ class Transport:
         mapping = ruleset_mapping(answer.body, self.url)
         return Reply(mapping, answer.body, answer.headers.get("ETag"))
 
-    def post_events(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """Deliver one batch (DESIGN's wire form); the answer: accepted, duplicate, rejected.
+    def post_events(self, batch: bytes) -> dict[str, Any]:
+        """Deliver one batch (its JSON); the answer: accepted, duplicate, rejected.
 
-        Raises TransportError; one with status 400 when the batch is no JSON, since to send it
-        again would not help.
+        Raises TransportError.
         """
         headers = {"Content-Type": "application/json"}
-        try:
-            data = json.dumps(batch, separators=(",", ":"), allow_nan=False).encode("ascii")
-        except (TypeError, ValueError, RecursionError) as problem:
-            raise TransportError(f"the batch cannot be written as JSON: {problem}", 400) from None
+        data = batch
         if len(data) > COMPRESS_OVER:
             # Level 1: these bytes are made on the application's CPU.
             packer = zlib.compressobj(1, zlib.DEFLATED, 31)
@@ -151,7 +147,7 @@ class Transport:
         session.headers["User-Agent"] = f"flagloop-python/{__version__}"
         session.headers["Accept"] = "application/json"
         if self.instance:
-            session.headers["X-Flagloop-Instance"] = self.instance
+            session.headers["X-Flagloop-Instance"] = self.instance()
         return session
 
     def _send(

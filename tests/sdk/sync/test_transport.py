@@ -27,7 +27,7 @@ BODY = json.dumps(SNAPSHOT).encode()
 
 def quick(url: str, **more: Any) -> Transport:
     """A transport that gives up soon."""
-    return Transport(url, KEY, "i-1", **{"timeout": (2.0, 0.2), **more})
+    return Transport(url, KEY, lambda: "i-1", **{"timeout": (2.0, 0.2), **more})
 
 
 def test_a_ruleset_is_asked_for_with_key_and_instance(loopback: Any) -> None:
@@ -251,8 +251,8 @@ def test_small_batches_go_plain_and_large_ones_compressed() -> None:
     small: dict[str, Any] = {"events": []}
     large = {"events": [{"event": "sign_up", "unit": f"u-{n}"} for n in range(200)]}
     transport = quick("http://flags.test")
-    assert transport.post_events(small) == {"accepted": 1}
-    assert transport.post_events(large) == {"accepted": 1}
+    assert transport.post_events(json.dumps(small).encode()) == {"accepted": 1}
+    assert transport.post_events(json.dumps(large).encode()) == {"accepted": 1}
     first, second = (call.request for call in responses.calls)
     assert json.loads(first.body) == small
     assert "Content-Encoding" not in first.headers
@@ -266,16 +266,8 @@ def test_a_refused_batch_says_why() -> None:
     """The status decides whether the delivery tries again."""
     responses.post("http://flags.test/api/v1/events", status=429, headers={"Retry-After": "3"})
     with pytest.raises(TransportError) as caught:
-        quick("http://flags.test").post_events({"events": []})
+        quick("http://flags.test").post_events(b'{"events": []}')
     assert (caught.value.status, caught.value.retry_after) == (429, 3.0)
-
-
-@pytest.mark.parametrize("bad", [float("nan"), object(), {1, 2}, b"bytes"])
-def test_a_batch_that_is_no_json_is_not_worth_a_retry(bad: Any) -> None:
-    """It is an error like the server's 400, and nothing is sent."""
-    with pytest.raises(TransportError, match="JSON") as caught:
-        quick("http://127.0.0.1:9").post_events({"events": [bad]})
-    assert caught.value.status == 400
 
 
 @pytest.mark.parametrize(
@@ -357,11 +349,11 @@ import sys, threading
 from flagloop.errors import TransportError
 from flagloop.sync.transport import Transport
 assert "requests" not in sys.modules, "requests must not be imported with the module"
-transport = Transport({url!r}, "fl_srv_x", "i")
+transport = Transport({url!r}, "fl_srv_x", lambda: "i")
 before = set(sys.modules)
 def work():
     transport.ruleset()
-    for call in (lambda: transport.post_events({{"events": ["x" * 2000]}}), far.ruleset):
+    for call in (lambda: transport.post_events(b"[" + b"0" * 2000 + b"]"), far.ruleset):
         try:
             call()
         except TransportError as problem:
