@@ -1,1 +1,28 @@
-"""The append-only event log."""
+"""The append-only log of exposures and events, with the aggregates that pages read."""
+
+from flagloop_server.store.events.batch import Ack, Batch, decode_batch
+from flagloop_server.store.events.live import EventTotal, LiveCounts
+from flagloop_server.store.events.log import BusyError, EventLog, EventStats
+from flagloop_server.store.events.reading import (
+    EventRow,
+    InstanceRow,
+    Loss,
+    RecordedContext,
+    Usage,
+)
+
+__all__ = [
+    "Ack",
+    "Batch",
+    "BusyError",
+    "EventLog",
+    "EventRow",
+    "EventStats",
+    "EventTotal",
+    "InstanceRow",
+    "LiveCounts",
+    "Loss",
+    "RecordedContext",
+    "Usage",
+    "decode_batch",
+]

@@ -1,0 +1,395 @@
+"""Who may do what: passwords, sessions, one-time links, roles.
+
+Tokens (session cookies, links) are 32 random bytes and stored as SHA-256; passwords are stored
+as argon2id. Times are epoch milliseconds.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Literal, TypeAlias
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from flagloop.errors import ConfigError, FlagloopError, NotFoundError
+from flagloop_server.store import (
+    EVERYWHERE,
+    SYSTEM,
+    Actor,
+    KeyInfo,
+    Link,
+    Role,
+    SessionRow,
+    Store,
+    User,
+    hash_key,
+)
+
+Action: TypeAlias = Literal["view", "edit", "kill", "admin"]
+
+_MAY: Mapping[Role, frozenset[str]] = {
+    "viewer": frozenset({"view"}),
+    "editor": frozenset({"view", "edit", "kill"}),
+    "admin": frozenset({"view", "edit", "kill", "admin"}),
+}
+_RANK: Mapping[Role, int] = {"viewer": 0, "editor": 1, "admin": 2}
+
+MINUTE = 60_000
+SESSION_LIFE = 7 * 24 * 60 * MINUTE
+SETUP_LIFE = 24 * 60 * MINUTE
+SIGN_IN_LIFE = 60 * MINUTE
+SHORTEST_PASSWORD = 10
+LONGEST_PASSWORD = 1_000
+
+_SEEN_EVERY = 10 * MINUTE
+_EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}")
+_HASHES_AT_ONCE = 2
+
+
+class SignInError(FlagloopError):
+    """No entry; the text does not say whether the person, the password or the link is wrong."""
+
+
+class TooManyAttemptsError(FlagloopError):
+    """Too many failed sign-ins; try again after `retry_after` seconds."""
+
+    def __init__(self, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__(f"too many failed attempts; try again in {round(retry_after)} s")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A signed-in browser. `token` goes into the cookie and is stored nowhere else."""
+
+    token: str
+    user: User
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class FirstStart:
+    """What the first start made: secrets by environment, and the first admin's setup token.
+
+    Later starts make nothing, but a new token as long as nobody can sign in.
+    """
+
+    keys: Mapping[str, str]
+    setup_token: str | None
+
+
+def allows(role: Role | None, action: Action) -> bool:
+    """Whether the role may `view`, `edit`, `kill` or `admin` (keys, people, environments)."""
+    return role is not None and action in _MAY[role]
+
+
+def role_of(who: User | KeyInfo, environment: str) -> Role | None:
+    """The role of a person or an admin key in an environment; the higher of `*` and its own."""
+    if isinstance(who, KeyInfo):
+        return who.role if who.covers(environment) else None
+    if who.disabled_at is not None:
+        return None
+    roles = [who.roles[key] for key in (EVERYWHERE, environment) if key in who.roles]
+    return max(roles, key=_RANK.__getitem__, default=None)
+
+
+def csrf_token(secret: str) -> str:
+    """The token for forms of the browser that holds `secret` (its session or a cookie)."""
+    return hmac.new(secret.encode(), b"flagloop csrf", sha256).hexdigest()
+
+
+def check_csrf(secret: str, token: str) -> bool:
+    """Whether a form's token belongs to `secret`, in constant time."""
+    return hmac.compare_digest(csrf_token(secret).encode(), token.encode("utf-8", "replace"))
+
+
+class Attempts:
+    """Counts failed sign-ins by name in a sliding window, in memory, bounded."""
+
+    def __init__(
+        self, clock: Callable[[], int], *, most: int, window: int = 15 * MINUTE, names: int = 10_000
+    ) -> None:
+        self._clock = clock
+        self._most = most
+        self._window = window
+        self._names = names
+        self._failed: OrderedDict[str, list[int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def check(self, name: str) -> None:
+        """Raises TooManyAttemptsError while `name` has used up its attempts."""
+        with self._lock:
+            failed = self._recent(name)
+            if len(failed) >= self._most:
+                raise TooManyAttemptsError((failed[0] + self._window - self._clock()) / 1000)
+
+    def fail(self, name: str) -> None:
+        """Count a failure."""
+        with self._lock:
+            self._failed[name] = [*self._recent(name), self._clock()][-self._most :]
+            self._failed.move_to_end(name)
+            while len(self._failed) > self._names:
+                self._failed.popitem(last=False)
+
+    def forget(self, name: str) -> None:
+        """A success: start anew."""
+        with self._lock:
+            self._failed.pop(name, None)
+
+    def _recent(self, name: str) -> list[int]:
+        since = self._clock() - self._window
+        return [at for at in self._failed.get(name, ()) if at > since]
+
+
+class Auth:
+    """Signs people in and out. Threads may share it."""
+
+    def __init__(self, store: Store, *, hasher: PasswordHasher | None = None) -> None:
+        self._store = store
+        self._people = store.people
+        self._hasher = hasher or PasswordHasher()
+        # argon2 takes 64 MB for each password: a crowd at the door must not exhaust the memory
+        self._hashing = threading.BoundedSemaphore(_HASHES_AT_ONCE)
+        self._by_person = Attempts(store.clock, most=5)
+        self._by_address = Attempts(store.clock, most=30)
+        self._decoy = self._hash(secrets.token_urlsafe(16))
+
+    # Sessions
+
+    def sign_in(self, email: str, password: str, address: str) -> Session:
+        """A new session for the right password; `address` is where the browser comes from.
+
+        Raises SignInError, and TooManyAttemptsError after 5 failures for a person or 30 from
+        an address in 15 minutes.
+        """
+        email = email.strip().lower()
+        self._by_person.check(email)
+        self._by_address.check(address)
+        user = self._user(email)
+        hashed = self._people.password(user.id) if user is not None else None
+        right = self._verify(hashed or self._decoy, password)
+        if user is None or hashed is None or not right or user.disabled_at is not None:
+            self._by_person.fail(email)
+            self._by_address.fail(address)
+            raise SignInError("the address or the password is wrong")
+        self._by_person.forget(email)
+        if self._hasher.check_needs_rehash(hashed):
+            self._people.set_password(user.id, self._hash(password), user.actor, note=False)
+        return self._open(user)
+
+    def session(self, token: str) -> Session | None:
+        """The session of a cookie, None when it is over or its person is disabled."""
+        digest = hash_key(token)
+        row = self._people.session(digest)
+        now = self._store.clock()
+        if row is None or row.expires_at <= now:
+            return None
+        user = self._people.get(row.user_id)
+        if user.disabled_at is not None:
+            return None
+        if now - row.last_seen_at >= _SEEN_EVERY:
+            self._people.touch_session(row)
+        return Session(token, user, row.expires_at)
+
+    def sessions(self, user_id: int) -> list[SessionRow]:
+        """The open sessions of a person."""
+        return self._people.sessions(user_id)
+
+    def sign_out(self, token: str) -> None:
+        """End one session."""
+        self._people.end_session(hash_key(token))
+
+    def sign_out_everywhere(self, user_id: int, actor: Actor) -> int:
+        """End every session of a person; returns how many there were."""
+        ended = self._people.end_sessions(user_id)
+        self._people.note(actor, "sign-out-everywhere", self._people.get(user_id).email)
+        return ended
+
+    # One-time links
+
+    def setup_link(self, user_id: int | None) -> str:
+        """A token to set a password with, for 24 hours; an older one ends.
+
+        `user_id` None is for the first admin, who also says the address.
+        """
+        return self._link("setup", user_id, SETUP_LIFE)
+
+    def sign_in_link(self, user_id: int) -> str:
+        """A token that signs a person in once, within an hour."""
+        return self._link("sign_in", user_id, SIGN_IN_LIFE)
+
+    def link(self, token: str) -> Link | None:
+        """The setup link of a token if it can still be used."""
+        return self._people.link(hash_key(token), "setup")
+
+    def complete_setup(
+        self, token: str, *, password: str, email: str = "", name: str = ""
+    ) -> Session:
+        """Set the password by a setup link and sign in; other sessions of the person end.
+
+        The first admin gives `email` too. Raises SignInError for a link that is used up or
+        expired, ConfigError for a password or an address that will not do (the link stays good).
+        """
+        link = self.link(token)
+        if link is None:
+            raise SignInError("this link was used already or has expired; ask for a new one")
+        check_password(password)
+        email = check_email(email) if link.user_id is None else ""
+        hashed = self._hash(password)
+        if not self._people.use_link(link):
+            raise SignInError("this link was used already or has expired; ask for a new one")
+        user = self._first_admin(email, name) if link.user_id is None else None
+        user = user or self._people.get(link.user_id or 0)
+        if user.disabled_at is not None:
+            raise SignInError("this person is disabled")
+        self._people.set_password(user.id, hashed, user.actor)
+        self._people.end_sessions(user.id)
+        return self._open(user)
+
+    def use_sign_in_link(self, token: str) -> Session:
+        """Sign in by a one-time link; SignInError if it is used up or expired."""
+        link = self._people.link(hash_key(token), "sign_in")
+        if link is None or link.user_id is None or not self._people.use_link(link):
+            raise SignInError("this link was used already or has expired")
+        user = self._people.get(link.user_id)
+        if user.disabled_at is not None:
+            raise SignInError("this person is disabled")
+        return self._open(user)
+
+    # People
+
+    def users(self) -> list[User]:
+        """Everyone, oldest first."""
+        return self._people.list()
+
+    def user(self, email: str) -> User:
+        """The person of an address; NotFoundError if there is none."""
+        return self._people.by_email(email.strip())
+
+    def create_user(
+        self, email: str, name: str, roles: Mapping[str, Role], actor: Actor
+    ) -> tuple[User, str]:
+        """A new person, and the token of their setup link. `roles`: environment or `*` -> role."""
+        user = self._people.create(check_email(email), name.strip() or email, roles, actor)
+        return user, self.setup_link(user.id)
+
+    def set_password(self, email: str, password: str, actor: Actor) -> None:
+        """Set somebody's password; their sessions end."""
+        check_password(password)
+        user = self.user(email)
+        self._people.set_password(user.id, self._hash(password), actor)
+        self._people.end_sessions(user.id)
+
+    def change_password(self, session: Session, old: str, new: str) -> Session:
+        """Change one's own password: all sessions end, a new one is opened.
+
+        Raises SignInError when `old` is wrong, ConfigError when `new` will not do.
+        """
+        self._by_person.check(session.user.email)
+        if not self._verify(self._people.password(session.user.id) or self._decoy, old):
+            self._by_person.fail(session.user.email)
+            raise SignInError("the present password is wrong")
+        check_password(new)
+        self._people.set_password(session.user.id, self._hash(new), session.user.actor)
+        self._people.end_sessions(session.user.id)
+        return self._open(session.user)
+
+    def set_roles(self, email: str, roles: Mapping[str, Role], actor: Actor) -> User:
+        """Replace somebody's roles; the last admin of everything cannot be taken away."""
+        user = self.user(email)
+        if roles.get(EVERYWHERE) != "admin":
+            self._keep_an_admin(user)
+        return self._people.set_roles(user.id, roles, actor)
+
+    def disable_user(self, email: str, actor: Actor) -> User:
+        """Shut somebody out at once; their sessions end."""
+        user = self.user(email)
+        self._keep_an_admin(user)
+        return self._people.set_disabled(user.id, actor, disabled=True)
+
+    def enable_user(self, email: str, actor: Actor) -> User:
+        """Let somebody in again."""
+        return self._people.set_disabled(self.user(email).id, actor, disabled=False)
+
+    def _keep_an_admin(self, user: User) -> None:
+        admins = [one for one in self.users() if _is_admin(one)]
+        if [one.id for one in admins] == [user.id]:
+            raise ConfigError(f"'{user.email}' is the last admin of every environment")
+
+    def _first_admin(self, email: str, name: str) -> User:
+        if self._people.any_signed_up():
+            raise SignInError("there is an admin already")
+        actor = Actor("person", email)
+        return self._people.create(email, name.strip() or email, {EVERYWHERE: "admin"}, actor)
+
+    def _link(self, purpose: Literal["setup", "sign_in"], user_id: int | None, life: int) -> str:
+        token = secrets.token_urlsafe(32)
+        expires_at = self._store.clock() + life
+        self._people.add_link(hash_key(token), purpose, user_id, expires_at)
+        return token
+
+    def _open(self, user: User) -> Session:
+        token = secrets.token_urlsafe(32)
+        expires_at = self._store.clock() + SESSION_LIFE
+        self._people.add_session(hash_key(token), user.id, expires_at)
+        self._people.note(user.actor, "sign-in", user.email)
+        return Session(token, user, expires_at)
+
+    def _user(self, email: str) -> User | None:
+        try:
+            return self._people.by_email(email)
+        except NotFoundError:
+            return None
+
+    def _hash(self, password: str) -> str:
+        with self._hashing:
+            return self._hasher.hash(password)
+
+    def _verify(self, hashed: str, password: str) -> bool:
+        if len(password) > LONGEST_PASSWORD:
+            return False
+        with self._hashing:
+            try:
+                return self._hasher.verify(hashed, password)
+            except (VerificationError, InvalidHashError):
+                return False
+
+
+def check_password(password: str) -> None:
+    """Raises ConfigError for a password that will not do."""
+    if len(password) < SHORTEST_PASSWORD:
+        raise ConfigError(f"a password needs at least {SHORTEST_PASSWORD} characters")
+    if len(password) > LONGEST_PASSWORD:
+        raise ConfigError(f"a password has at most {LONGEST_PASSWORD:,} characters")
+
+
+def check_email(email: str) -> str:
+    """The address in its stored form; ConfigError when it is none."""
+    found = email.strip().lower()
+    if not _EMAIL.fullmatch(found):
+        raise ConfigError(f"'{found}' is no e-mail address")
+    return found
+
+
+def first_start(store: Store, auth: Auth) -> FirstStart:
+    """Make what a new store lacks: two environments, a server key for each, a setup link."""
+    keys: dict[str, str] = {}
+    with store.exclusive():
+        if not store.environments(archived=True):
+            for key, production in (("development", False), ("production", True)):
+                store.create_environment(key, SYSTEM, production=production)
+                _, keys[key] = store.create_key(key, "server", "first server key", SYSTEM)
+        token = None if store.people.any_signed_up() else auth.setup_link(None)
+    return FirstStart(keys, token)
+
+
+def _is_admin(user: User) -> bool:
+    return user.roles.get(EVERYWHERE) == "admin" and user.disabled_at is None and user.signed_up

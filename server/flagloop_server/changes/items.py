@@ -1,0 +1,106 @@
+"""Editing items and the whole text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from flagloop.document import yamledit
+from flagloop.document.problem import Problem
+from flagloop.document.yamlfile import DocumentText, parse
+from flagloop.errors import ConflictError
+from flagloop_server.changes.change import Change, Draft, Scene, refuse
+from flagloop_server.changes.flags import archive_flag, rewrite
+from flagloop_server.store import Ref
+
+
+def put_item(env: str, section: str, key: str, text: str) -> Change:
+    """Write an item's YAML text as it is, with its comments; the item may be new.
+
+    Problems have lines of `text` where they lie in it.
+    """
+
+    def draft(scene: Scene) -> Draft:
+        edit = yamledit.put_item_text(scene.document, section, key, text)
+        return Draft(edit.document, locate=_in_item(edit.document, (section, key)))
+
+    return Change(env, "edit", _target(section, key), draft)
+
+
+def add_item(env: str, section: str, key: str, mapping: Mapping[str, Any]) -> Change:
+    """A new item from its mapping form; ConflictError if the key is taken."""
+
+    def draft(scene: Scene) -> Draft:
+        if (section, key) in scene.document.items:
+            name = _target(section, key)
+            raise ConflictError(f"{name} exists already in {env}", [name])
+        edit = yamledit.add_item(scene.document, section, key, dict(mapping))
+        return Draft(edit.document)
+
+    return Change(env, "add", _target(section, key), draft)
+
+
+def replace_item(env: str, section: str, key: str, mapping: Mapping[str, Any]) -> Change:
+    """Another meaning for an existing item; the text changes only where the meaning does."""
+
+    def draft(scene: Scene) -> Draft:
+        scene.item(section, key)
+        return rewrite(scene, (section, key), mapping)
+
+    return Change(env, "edit", _target(section, key), draft)
+
+
+def remove_item(env: str, section: str, key: str) -> Change:
+    """Take an item out (refused while something refers to it); a flag is archived."""
+    if section == "flags":
+        return archive_flag(env, key)
+
+    def draft(scene: Scene) -> Draft:
+        scene.item(section, key)
+        return Draft(yamledit.remove_item(scene.document, section, key).document)
+
+    return Change(env, "remove", _target(section, key), draft)
+
+
+def put_document(env: str, text: str | bytes) -> Change:
+    """Replace the whole text as it is; flags that are missing in it are archived."""
+
+    def draft(scene: Scene) -> Draft:
+        document = parse(text)
+        check_environment(document, env)
+        return Draft(document)
+
+    return Change(env, "edit", "document", draft)
+
+
+def check_environment(document: DocumentText, env: str) -> None:
+    """Raises DocumentError if the text says that it is for another environment."""
+    named = document.mapping.get("environment")
+    if named is not None and named != env:
+        problem = refuse(
+            f"this document is for environment '{named}', not '{env}'",
+            ("environment",),
+            f"use that environment, or write 'environment: {env}'",
+        )
+        problem.problems[:] = document.locate(problem.problems)
+        raise problem
+
+
+def _target(section: str, key: str) -> str:
+    return key if section == "flags" else f"{section}.{key}"
+
+
+def _in_item(document: DocumentText, ref: Ref) -> Callable[[Iterable[Problem]], list[Problem]]:
+    """Lines counted from the item's own first line; none for problems elsewhere."""
+
+    def locate(problems: Iterable[Problem]) -> list[Problem]:
+        item = document.items.get(ref)
+        before = document.text.partition(item.text)[0].count("\n") if item else 0
+        return [
+            problem.at(problem.line - before)
+            if problem.path[:2] == ref and problem.line is not None
+            else problem.at(None)
+            for problem in document.locate(problems)
+        ]
+
+    return locate

@@ -1,0 +1,182 @@
+"""Changes that bring texts together: push, revert, promote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from flagloop.document import yamledit
+from flagloop.document.merge import merge
+from flagloop.document.problem import Path, Problem, path_text
+from flagloop.document.schema import references, runtime_words, with_runtime, without_runtime
+from flagloop.document.yamlfile import DocumentText, parse
+from flagloop.errors import NotFoundError
+from flagloop_server.changes.change import Change, Draft, Scene, find_item
+from flagloop_server.changes.items import check_environment
+from flagloop_server.store import Ref
+
+
+def push(
+    env: str, text: str | bytes, *, base: str | bytes | int | None = None, state: bool = False
+) -> Change:
+    """Merge a file by item with what the server has.
+
+    `base` is what the file was made from: a text, a revision, or None for the last push.
+    Runtime words of existing items are left alone unless `state`. Conflicts refuse the whole.
+    """
+
+    def draft(scene: Scene) -> Draft:
+        mine = parse(text)
+        check_environment(mine, env)
+        merged = merge(_base(scene, base), mine, scene.document, state=state)
+        return Draft(
+            merged.document,
+            tuple(_ignored(*one) for one in merged.ignored),
+            merge=merged,
+            pushed=mine,
+            locate=_first_in(mine, merged.document),
+        )
+
+    return Change(env, "push", "document", draft)
+
+
+def revert(env: str, revision: int, *, state: bool = False) -> Change:
+    """The whole document of a past revision, as a new one.
+
+    Runtime words (killed, stage, paused, status) stay as they are now, and the notes say which,
+    unless `state`. Flags that did not exist then are archived, archived ones come back.
+    """
+
+    def draft(scene: Scene) -> Draft:
+        past = scene.library.document(env, revision).document
+        document, notes = past, []
+        for ref, item in past.items.items():
+            now = scene.document.items.get(ref)
+            if now is None or state:
+                continue
+            document, kept = _with_words(document, ref, runtime_words(ref[0], now.mapping))
+            notes += [_kept(ref, path) for path in kept]
+        back = [key for section, key in past.items if section == "flags"]
+        return Draft(document, tuple(notes), unarchived=_archived(scene, back))
+
+    return Change(env, "revert", f"revision {revision}", draft)
+
+
+def revert_item(env: str, section: str, key: str, revision: int, *, state: bool = False) -> Change:
+    """One item as of a past revision; where it did not exist then, it is archived or removed.
+
+    Runtime words stay as they are now, and the notes say which, unless `state`.
+    """
+    ref = (section, key)
+
+    def draft(scene: Scene) -> Draft:
+        past = scene.library.document(env, revision).document.items.get(ref)
+        now = scene.document.items.get(ref)
+        if past is None:
+            if now is None:
+                raise NotFoundError(f"no {section}.{key} in {env}, neither now nor in {revision}")
+            return Draft(yamledit.remove_item(scene.document, section, key).document)
+        document = yamledit.put_item_text(scene.document, section, key, past.text).document
+        notes: list[str] = []
+        if now is not None and not state:
+            document, kept = _with_words(document, ref, runtime_words(section, now.mapping))
+            notes = [_kept(ref, path) for path in kept]
+        back = _archived(scene, [key]) if section == "flags" else ()
+        return Draft(document, tuple(notes), unarchived=back)
+
+    target = key if section == "flags" else f"{section}.{key}"
+    return Change(env, "revert", target, draft)
+
+
+def promote(env_from: str, env_to: str, section: str, key: str) -> Change:
+    """Copy an item's text to another environment, without runtime words.
+
+    The target keeps its own runtime words. Items that it refers to and that the target lacks
+    are named in the notes (and refuse the change).
+    """
+    ref = (section, key)
+
+    def draft(scene: Scene) -> Draft:
+        source = scene.library.document(env_from)
+        text = _plain_text(source.document, ref, find_item(source, section, key).mapping)
+        now = scene.document.items.get(ref)
+        document = yamledit.put_item_text(scene.document, section, key, text).document
+        if now is not None:
+            document, _ = _with_words(document, ref, runtime_words(section, now.mapping))
+        missing = references(section, document.items[ref].mapping) - set(document.items)
+        notes = tuple(f"{env_to} has no {where}.{name} yet" for where, name in sorted(missing))
+        return Draft(document, notes, details={"from": source.name})
+
+    target = key if section == "flags" else f"{section}.{key}"
+    return Change(env_to, "promote", target, draft)
+
+
+def _base(scene: Scene, base: str | bytes | int | None) -> DocumentText | None:
+    if isinstance(base, int):
+        return scene.library.document(scene.stored.environment, base).document
+    if base is not None:
+        return parse(base)
+    pushed = scene.library.push_base(scene.stored.environment)
+    # nobody wrote anything yet: the text that the environment was made with stands for a push
+    return scene.document if pushed is None and scene.stored.revision == 1 else pushed
+
+
+def _with_words(
+    document: DocumentText, ref: Ref, words: Mapping[Path, Any]
+) -> tuple[DocumentText, list[Path]]:
+    """The document with exactly these runtime words in one item, and which were put or taken."""
+    mapping = document.items[ref].mapping
+    had = runtime_words(ref[0], mapping)
+    wanted = with_runtime(ref[0], mapping, words)
+    got = runtime_words(ref[0], wanted)
+    differ = [path for path in {**had, **got} if had.get(path) != got.get(path)]
+    if not differ:
+        return document, []
+    return yamledit.replace_item(document, *ref, wanted).document, differ
+
+
+def _plain_text(document: DocumentText, ref: Ref, mapping: Any) -> str:
+    """An item's text without its runtime words."""
+    if not runtime_words(ref[0], mapping):
+        return document.items[ref].text
+    plain = yamledit.replace_item(document, *ref, without_runtime(ref[0], mapping))
+    return plain.document.items[ref].text
+
+
+def _archived(scene: Scene, keys: Iterable[str]) -> tuple[str, ...]:
+    wanted = {key for key in keys if ("flags", key) not in scene.document.items}
+    if not wanted:
+        return ()
+    rows = scene.library.archived_flags(scene.stored.environment)
+    return tuple(row.key for row in rows if row.key in wanted)
+
+
+def _kept(ref: Ref, path: Path) -> str:
+    return f"{path_text((*ref, *path))} stays as it is now"
+
+
+def _ignored(section: str, key: str, path: Path, mine: Any, theirs: Any) -> str:
+    return f"{path_text((section, key, *path))} stays {_shown(theirs)}, the file says {_shown(mine)}"
+
+
+def _shown(value: Any) -> str:
+    return "absent" if value is None else f"{value!r}" if isinstance(value, str) else f"{value}"
+
+
+def _first_in(
+    mine: DocumentText, merged: DocumentText
+) -> Callable[[Iterable[Problem]], list[Problem]]:
+    """Lines of the pushed file; problems of items that it does not have get no line."""
+
+    def locate(problems: Iterable[Problem]) -> list[Problem]:
+        def known(problem: Problem) -> bool:
+            path = tuple(str(part) for part in problem.path[:2])
+            return path in mine.items or path not in merged.items
+
+        return [
+            located
+            for problem in problems
+            for located in (mine.locate([problem]) if known(problem) else [problem])
+        ]
+
+    return locate

@@ -1,0 +1,350 @@
+"""The one writer of definitions."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from flagloop.document.merge import Merge
+from flagloop.document.problem import Problem, errors
+from flagloop.document.yamlfile import MAX_DOCUMENT, DocumentText
+from flagloop.errors import ConfigError, ConflictError, DocumentError
+from flagloop.evaluation.validate import validate, validate_items
+from flagloop_server.changes.change import (
+    Change,
+    Draft,
+    MergeConflictError,
+    Scene,
+    changed_refs,
+)
+from flagloop_server.store import (
+    SYSTEM,
+    Actor,
+    NewRevision,
+    Ref,
+    Store,
+    StoredDocument,
+)
+
+_FREE_ATTEMPTS = 3
+"""How often a change is computed without holding up others before it takes the lock first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What became of a change.
+
+    `applied` is False when there was nothing to do: no new revision, `document` is the present
+    one. `problems` are warnings about the changed items. `previous` is None for the first
+    revision of an environment. `details` of a share have `before` and `after`.
+    """
+
+    environment: str
+    environment_id: int
+    action: str
+    target: str
+    actor: Actor
+    reason: str
+    at: int
+    document: StoredDocument
+    previous: StoredDocument | None
+    changed: tuple[Ref, ...] = ()
+    notes: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    merge: Merge | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+    applied: bool = True
+
+    @property
+    def lineage(self) -> str:
+        """The chain of revisions."""
+        return self.document.lineage
+
+    @property
+    def revision(self) -> int:
+        """The number of the document after the change."""
+        return self.document.revision
+
+    @property
+    def name(self) -> str:
+        """`<lineage>.<n>`."""
+        return self.document.name
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a change would do to `base`; conflicts of a push are in `merge`."""
+
+    environment: str
+    base: StoredDocument
+    document: DocumentText
+    changed: tuple[Ref, ...]
+    notes: tuple[str, ...]
+    problems: tuple[Problem, ...]
+    merge: Merge | None
+    details: Mapping[str, Any]
+
+    @property
+    def ok(self) -> bool:
+        """Whether it could be applied."""
+        conflicts = self.merge is not None and bool(self.merge.conflicts)
+        return not conflicts and not errors(self.problems)
+
+
+Listener: TypeAlias = Callable[[Applied], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    scene: Scene
+    draft: Draft
+    changed: tuple[Ref, ...]
+    problems: tuple[Problem, ...]
+
+
+class Changes:
+    """Applies changes, one after the other, and tells listeners in the order of revisions.
+
+    Listeners run on the thread that applied (or polled) and must be quick.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._listeners: list[Listener] = []
+        self._queue: deque[Applied] = deque()
+        self._committing = threading.RLock()
+        self._telling = threading.RLock()
+        self._inside = False
+        self._queued = {
+            one.id: (one.lineage, one.revision) for one in store.environments(archived=True)
+        }
+
+    def listen(self, callback: Listener) -> None:
+        """Call `callback` after each commit, also for revisions that `poll` finds."""
+        self._listeners.append(callback)
+
+    def apply(
+        self,
+        change: Change,
+        actor: Actor,
+        reason: str,
+        expected: Mapping[Ref, int] | None = None,
+    ) -> Applied:
+        """Make one change: draft, judge, commit, tell.
+
+        `expected` says at which revision each item was read; an item that was changed since is
+        a conflict. Raises ConflictError (MergeConflictError for a push), DocumentError with the
+        lines of what the author wrote, NotFoundError, ConfigError (no reason, archived
+        environment); then nothing was changed.
+        """
+        reason = reason.strip()
+        if change.needs_reason and not reason:
+            raise ConfigError(f"{change.action} needs a reason")
+        attempts = 0
+        done: Applied | None = None
+        while done is None:
+            attempts += 1
+            if attempts <= _FREE_ATTEMPTS:
+                done = self._attempt(change, actor, reason, expected)
+            else:
+                with self._committing, self._store.exclusive():
+                    done = self._attempt(change, actor, reason, expected)
+        self._tell()
+        return done
+
+    def preview(self, change: Change, actor: Actor = SYSTEM, reason: str = "") -> Preview:
+        """What `apply` would do, without doing it; problems and conflicts are not raised.
+
+        Raises NotFoundError and, where nothing can be read at all, DocumentError.
+        """
+        work = self._work(change, actor, reason)
+        return Preview(
+            environment=change.environment,
+            base=work.scene.stored,
+            document=work.draft.document,
+            changed=work.changed,
+            notes=work.draft.notes,
+            problems=work.problems,
+            merge=work.draft.merge,
+            details=work.draft.details,
+        )
+
+    def poll(self) -> int:
+        """Tell listeners what other processes changed; returns how many revisions that were."""
+        found = 0
+        with self._committing:
+            for environment in self._store.environments(archived=True):
+                place = (environment.lineage, environment.revision)
+                found += self._catch_up(environment.key, environment.id, place)
+        self._tell()
+        return found
+
+    def _attempt(
+        self,
+        change: Change,
+        actor: Actor,
+        reason: str,
+        expected: Mapping[Ref, int] | None,
+    ) -> Applied | None:
+        work = self._work(change, actor, reason)
+        _refuse(change, work, expected or {})
+        if not work.changed:
+            if work.draft.pushed is not None:
+                self._store.set_push_base(change.environment, work.draft.pushed)
+            return _applied(change, work, work.scene.stored)
+        with self._committing:
+            stored = self._store.commit(_new_revision(change, work))
+            if stored is None:
+                return None
+            done = _applied(change, work, stored)
+            place = (stored.lineage, stored.revision - 1)
+            self._catch_up(stored.environment, stored.environment_id, place)
+            self._queued[stored.environment_id] = (stored.lineage, stored.revision)
+            self._queue.append(done)
+        return done
+
+    def _work(self, change: Change, actor: Actor, reason: str) -> _Work:
+        stored = self._store.document(change.environment)
+        scene = Scene(stored, self._store, actor, reason, self._store.clock())
+        draft = change.draft(scene)
+        changed = changed_refs(stored.document, draft.document)
+        problems = [*_judge(draft.document, changed), *self._reserved(scene, draft, changed)]
+        if change.urgent and errors(problems):
+            old = {(one.path, one.message) for one in _judge(stored.document, changed)}
+            problems = [one for one in problems if (one.path, one.message) not in old]
+        locate = draft.locate or draft.document.locate
+        return _Work(scene, draft, changed, tuple(locate(problems)))
+
+    def _reserved(self, scene: Scene, draft: Draft, changed: tuple[Ref, ...]) -> list[Problem]:
+        before = scene.document.items
+        fresh = [
+            key
+            for section, key in changed
+            if section == "flags" and ("flags", key) not in before and key not in draft.unarchived
+        ]
+        return [
+            Problem(
+                f"flag '{key}' is archived, its key stays reserved",
+                ("flags", key),
+                hint="bring it back from the archive, or take another key",
+            )
+            for key in self._store.reserved(scene.stored.environment, fresh)
+        ]
+
+    def _catch_up(self, key: str, number: int, place: tuple[str, int]) -> int:
+        """Queue the revisions up to `place` that nobody was told of."""
+        lineage, last = self._queued.get(number, ("", 0))
+        if (lineage, last) == place:
+            return 0
+        first = last + 1 if lineage == place[0] else place[1]
+        for missing in range(first, place[1] + 1):
+            self._queue.append(self._foreign(key, missing))
+        self._queued[number] = place
+        return max(0, place[1] + 1 - first)
+
+    def _foreign(self, key: str, number: int) -> Applied:
+        row = self._store.revision(key, number)
+        document = self._store.document(key, number)
+        return Applied(
+            environment=key,
+            environment_id=document.environment_id,
+            action=row.action,
+            target=row.target,
+            actor=row.actor,
+            reason=row.reason,
+            at=row.at,
+            document=document,
+            previous=self._store.document(key, number - 1) if number > 1 else None,
+            changed=row.changed,
+        )
+
+    def _tell(self) -> None:
+        with self._telling:
+            if self._inside:
+                return  # a listener made a change: the loop that called it goes on with that
+            self._inside = True
+            try:
+                while self._queue:
+                    done = self._queue.popleft()
+                    with ExitStack() as calls:  # each is called, also if one before it raised
+                        for listener in reversed(self._listeners):
+                            calls.callback(listener, done)
+            finally:
+                self._inside = False
+
+
+def _judge(document: DocumentText, changed: tuple[Ref, ...]) -> list[Problem]:
+    problems: list[Problem] = []
+    if any(word and not key for word, key in changed):
+        problems = validate(document.mapping)
+    elif any(key for _, key in changed):
+        problems = validate_items(document.mapping, {ref for ref in changed if ref[1]})
+    if sum(len(chunk.text) for chunk in document.chunks) * 4 > MAX_DOCUMENT:
+        size = len(document.raw)
+        if size > MAX_DOCUMENT:
+            text = f"the document would have {size / 1024 / 1024:.1f} MB, at most 4 MB are allowed"
+            problems.append(Problem(text))
+    return problems
+
+
+def _refuse(change: Change, work: _Work, expected: Mapping[Ref, int]) -> None:
+    merged = work.draft.merge
+    if merged is not None and merged.conflicts:
+        raise MergeConflictError(change.environment, merged.conflicts)
+    if not change.urgent:
+        now = work.scene.stored.item_revisions
+        stale = [
+            f"{section}.{key}"
+            for section, key in work.changed
+            if (section, key) in expected and now.get((section, key)) != expected[section, key]
+        ]
+        if stale:
+            raise ConflictError(
+                f"changed by somebody else since you opened it: {', '.join(stale)}", stale
+            )
+    if errors(work.problems):
+        raise DocumentError(work.problems)
+
+
+def _new_revision(change: Change, work: _Work) -> NewRevision:
+    scene, draft = work.scene, work.draft
+    items = draft.document.items
+    return NewRevision(
+        base=scene.stored,
+        document=draft.document,
+        changed=work.changed,
+        actor=scene.actor,
+        action=change.action,
+        target=change.target,
+        reason=scene.reason,
+        at=scene.at,
+        pushed=draft.pushed,
+        archived=tuple(k for s, k in work.changed if s == "flags" and (s, k) not in items),
+        unarchived=tuple(key for key in draft.unarchived if ("flags", key) in items),
+        details=draft.details,
+    )
+
+
+def _applied(change: Change, work: _Work, stored: StoredDocument) -> Applied:
+    scene = work.scene
+    return Applied(
+        environment=stored.environment,
+        environment_id=stored.environment_id,
+        action=change.action,
+        target=change.target,
+        actor=scene.actor,
+        reason=scene.reason,
+        at=scene.at,
+        document=stored,
+        previous=scene.stored,
+        changed=work.changed,
+        notes=work.draft.notes,
+        problems=work.problems,
+        merge=work.draft.merge,
+        details=work.draft.details,
+        applied=bool(work.changed),
+    )

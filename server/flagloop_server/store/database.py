@@ -1,0 +1,108 @@
+"""One SQLite file: pooled readers, one writer, safe beside other processes."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlite_utils import Database, Migrations
+
+BUSY_SECONDS = 10.0
+"""How long a statement waits while another process holds the write lock."""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection in WAL mode that is durable at commit and begins nothing by itself."""
+    connection = sqlite3.connect(
+        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
+
+
+class SqliteFile:
+    """Connections to one file. Threads share it; each reader has a connection to itself."""
+
+    def __init__(self, path: Path, migrations: Migrations) -> None:
+        self.path = path
+        self._idle: deque[sqlite3.Connection] = deque()
+        self._open: list[sqlite3.Connection] = []
+        self._guard = threading.Lock()
+        self._writing = threading.RLock()
+        self._writer = self._connect()
+        self._watcher = self._connect()
+        self._migrate(migrations)
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = connect(self.path)
+        with self._guard:
+            self._open.append(connection)
+        return connection
+
+    def _migrate(self, migrations: Migrations) -> None:
+        # Two processes may start at once: the lock is taken before asking what is pending.
+        with self.write() as connection:
+            migrations.apply(Database(connection))
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """A connection for reading; statements see what was committed before them."""
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._connect()
+        try:
+            yield connection
+        finally:
+            self._idle.append(connection)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """A connection for several reads that must see one and the same state."""
+        with self.read() as connection:
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.execute("ROLLBACK")
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """The writer in one transaction: committed at the end, rolled back at any exception.
+
+        Nested use joins the outer transaction. Waits up to `BUSY_SECONDS` for another
+        process, then raises sqlite3.OperationalError.
+        """
+        with self._writing:
+            if self._writer.in_transaction:
+                yield self._writer
+                return
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+            except BaseException:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+            self._writer.execute("COMMIT")
+
+    def data_version(self) -> int:
+        """A number that differs after any commit by any connection or process."""
+        with self._guard:
+            row = self._watcher.execute("PRAGMA data_version").fetchone()
+        return int(row[0])
+
+    def close(self) -> None:
+        """Close every connection; the object is of no use afterwards."""
+        with self._writing, self._guard:
+            for connection in self._open:
+                connection.close()
+            self._open.clear()
+            self._idle.clear()

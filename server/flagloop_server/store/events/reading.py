@@ -1,0 +1,185 @@
+"""What pages and reports ask the event log; every query is bounded by aggregates."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flagloop_server.store.events.writing import HOUR, RING
+
+HOURS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Evaluations of one flag in the last 24 hours.
+
+    `hours` are 24 sums, the oldest first, the last one is the hour that runs. `by_variant` has
+    None for "no variant" and `by_rule` None for "no rule". `last_seen_ms` may be older.
+    """
+
+    today: int
+    last_seen_ms: int | None
+    hours: tuple[int, ...]
+    by_variant: Mapping[str | None, int]
+    by_rule: Mapping[str | None, int]
+    by_reason: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedContext:
+    """One sampled context: `at` is when it came in, `recorded` what of it was kept at all."""
+
+    at: int
+    context: dict[str, Any]
+    recorded: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Records that never arrived, by reason, flag and variant (None: not said)."""
+
+    reason: str
+    flag: str | None
+    variant: str | None
+    n: int
+    last_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceRow:
+    """A process that sends; `revision` is what it decides by."""
+
+    id: str
+    host: str
+    pid: int
+    sdk: str
+    revision: str | None
+    last_seen_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One exposure (`kind` 0) or event (1) as stored."""
+
+    seq: int
+    id: bytes
+    environment_id: int
+    key_id: int | None
+    kind: int
+    at: int
+    skew: int
+    received: int
+    name: str
+    variant: str | None
+    unit: str | None
+    unit_by: str | None
+    rule: str | None
+    experiment: str | None
+    stage: int | None
+    holdout: str | None
+    held: int | None
+    revision: str | None
+    value: float | None
+    units: dict[str, str] | None
+    data: dict[str, Any] | None
+
+
+class _Tally:
+    def __init__(self) -> None:
+        self.hours = [0] * HOURS
+        self.variants: dict[str | None, int] = {}
+        self.rules: dict[str | None, int] = {}
+        self.reasons: dict[str, int] = {}
+
+    def add(self, hour: int, row: sqlite3.Row) -> None:
+        n = row["n"]
+        self.hours[hour] += n
+        variant, rule, reason = row["variant"] or None, row["rule"] or None, row["reason"]
+        self.variants[variant] = self.variants.get(variant, 0) + n
+        self.rules[rule] = self.rules.get(rule, 0) + n
+        self.reasons[reason] = self.reasons.get(reason, 0) + n
+
+    def usage(self, last_seen: int | None) -> Usage:
+        return Usage(
+            today=sum(self.hours),
+            last_seen_ms=last_seen,
+            hours=tuple(self.hours),
+            by_variant=self.variants,
+            by_rule=self.rules,
+            by_reason=self.reasons,
+        )
+
+
+def usage(connection: sqlite3.Connection, environment: int, now: int) -> dict[str, Usage]:
+    """Every flag that was ever counted, as of now."""
+    first = now // HOUR - HOURS + 1
+    tallies: dict[str, _Tally] = {}
+    for row in connection.execute(
+        "SELECT * FROM count_hour WHERE environment_id = ? AND hour BETWEEN ? AND ?",
+        (environment, first, first + HOURS - 1),
+    ):
+        tallies.setdefault(row["flag"], _Tally()).add(row["hour"] - first, row)
+    seen = dict(
+        connection.execute(
+            "SELECT flag, at FROM flag_seen WHERE environment_id = ?", (environment,)
+        ).fetchall()
+    )
+    return {
+        flag: tallies.get(flag, _Tally()).usage(seen.get(flag)) for flag in {**seen, **tallies}
+    }
+
+
+def contexts(connection: sqlite3.Connection, environment: int, limit: int) -> list[RecordedContext]:
+    """The newest recorded contexts, the newest first."""
+    rows = connection.execute(
+        "SELECT at, body FROM context WHERE environment_id = ? ORDER BY n DESC LIMIT ?",
+        (environment, min(limit, RING)),
+    ).fetchall()
+    read = [(row["at"], json.loads(row["body"])) for row in rows]
+    # an attribute that any context has was recorded; one that none has may just be unrecorded
+    recorded = frozenset(name for _, context in read for name in context)
+    return [RecordedContext(at, context, recorded) for at, context in read]
+
+
+def losses(connection: sqlite3.Connection, environment: int) -> list[Loss]:
+    """Everything that senders reported as lost in the last 30 days, the most first."""
+    rows = connection.execute(
+        "SELECT reason, flag, variant, sum(n) AS n, max(at) AS at FROM loss"
+        " WHERE environment_id = ? GROUP BY reason, flag, variant ORDER BY n DESC",
+        (environment,),
+    )
+    return [
+        Loss(row["reason"], row["flag"] or None, row["variant"] or None, row["n"], row["at"])
+        for row in rows
+    ]
+
+
+def instances(connection: sqlite3.Connection, environment: int) -> list[InstanceRow]:
+    """Processes that sent something in the last 7 days, the latest first."""
+    rows = connection.execute(
+        "SELECT id, host, pid, sdk, revision, last_seen FROM instance"
+        " WHERE environment_id = ? ORDER BY last_seen DESC",
+        (environment,),
+    )
+    return [InstanceRow(*row) for row in rows]
+
+
+def events(connection: sqlite3.Connection, after: int, limit: int) -> list[EventRow]:
+    """Events by `seq`, those after one."""
+    rows = connection.execute(
+        "SELECT * FROM event WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit)
+    )
+    return [event_row(row) for row in rows]
+
+
+def event_row(row: sqlite3.Row) -> EventRow:
+    """The record of a row of table `event`."""
+    values = dict(row)
+    for name in ("units", "data"):
+        if values[name] is not None:
+            values[name] = json.loads(values[name])
+    return EventRow(**values)

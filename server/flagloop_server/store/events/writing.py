@@ -1,0 +1,199 @@
+"""Batches into tables, inside an open transaction."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass
+
+from flagloop_server.store.events.batch import Ack, Batch, Row
+
+RING = 10_000
+"""Recorded contexts kept for each environment."""
+
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+KEPT_MINUTES = 2 * DAY
+KEPT_HOURS = 90 * DAY
+KEPT_BATCHES = 7 * DAY
+KEPT_INSTANCES = 7 * DAY
+KEPT_LOSSES = 30 * DAY
+
+_EVENT = (
+    "INSERT OR IGNORE INTO event (id, environment_id, key_id, kind, at, skew, received, name,"
+    " variant, unit, unit_by, rule, experiment, stage, holdout, held, revision, value, units,"
+    " data) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+)
+_COUNT = (
+    "INSERT INTO count_{0} (environment_id, {0}, flag, variant, rule, reason, n)"
+    " VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET n = n + excluded.n"
+)
+_COUNT_MINUTE, _COUNT_HOUR = _COUNT.format("minute"), _COUNT.format("hour")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A batch with where and when it came from; `received` is epoch milliseconds."""
+
+    environment: int
+    key: int | None
+    received: int
+    batch: Batch
+
+    @property
+    def skew(self) -> int:
+        """What to add to the client's times."""
+        return 0 if self.batch.sent is None else self.received - self.batch.sent
+
+    def time(self, row: Row) -> int:
+        """The corrected time of an event."""
+        return self.received if row.at is None else row.at + self.skew
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a batch left behind: `fresh` are the events that were not known before."""
+
+    job: Job
+    ack: Ack
+    fresh: list[Row]
+
+
+def write_batch(connection: sqlite3.Connection, job: Job) -> Stored:
+    """Write one batch; a repeated one adds only events that are not there yet."""
+    batch = job.batch
+    fresh = _write_events(connection, job)
+    if _is_new(connection, job):
+        _write_counts(connection, job)
+        _write_losses(connection, job)
+        _write_contexts(connection, job)
+    _write_instance(connection, job)
+    ack = Ack(len(fresh), len(batch.rows) - len(fresh), batch.rejected)
+    return Stored(job, ack, fresh)
+
+
+def prune(connection: sqlite3.Connection, now: int) -> None:
+    """Forget aggregates and batch ids that are too old; events stay."""
+    for sql, oldest in (
+        ("DELETE FROM count_minute WHERE minute < ?", (now - KEPT_MINUTES) // MINUTE),
+        ("DELETE FROM count_hour WHERE hour < ?", (now - KEPT_HOURS) // HOUR),
+        ("DELETE FROM batch WHERE received < ?", now - KEPT_BATCHES),
+        ("DELETE FROM instance WHERE last_seen < ?", now - KEPT_INSTANCES),
+        ("DELETE FROM loss WHERE at < ?", now - KEPT_LOSSES),
+        ("DELETE FROM flag_seen WHERE at < ?", now - KEPT_HOURS),
+    ):
+        connection.execute(sql, (oldest,))
+
+
+def _is_new(connection: sqlite3.Connection, job: Job) -> bool:
+    if job.batch.id is None:
+        return True
+    sql = "INSERT OR IGNORE INTO batch (id, received) VALUES (?, ?)"
+    return connection.execute(sql, (job.batch.id, job.received)).rowcount == 1
+
+
+def _write_events(connection: sqlite3.Connection, job: Job) -> list[Row]:
+    fresh = []
+    cursor = connection.cursor()
+    skew = job.skew
+    for row in job.batch.rows:
+        cursor.execute(
+            _EVENT,
+            (
+                row.id,
+                job.environment,
+                job.key,
+                row.kind,
+                job.time(row),
+                skew,
+                job.received,
+                row.name,
+                row.variant,
+                row.unit,
+                row.unit_by,
+                row.rule,
+                row.experiment,
+                row.stage,
+                row.holdout,
+                row.held,
+                row.revision,
+                row.value,
+                None if row.units is None else json.dumps(row.units, ensure_ascii=False),
+                row.data,
+            ),
+        )
+        if cursor.rowcount == 1:
+            fresh.append(row)
+    return fresh
+
+
+def _write_counts(connection: sqlite3.Connection, job: Job) -> None:
+    minutes, hours, seen = [], [], {}
+    for count in job.batch.counts:
+        at = job.received if count.minute is None else count.minute * MINUTE + job.skew
+        if not job.received - KEPT_MINUTES < at <= job.received + MINUTE:
+            at = job.received  # a clock that is this wrong says nothing
+        what = (count.flag, count.variant or "", count.rule or "", count.reason, count.n)
+        minutes.append((job.environment, at // MINUTE, *what))
+        hours.append((job.environment, at // HOUR, *what))
+        seen[count.flag] = job.received
+    connection.executemany(_COUNT_MINUTE, minutes)
+    connection.executemany(_COUNT_HOUR, hours)
+    connection.executemany(
+        "INSERT INTO flag_seen (environment_id, flag, at) VALUES (?,?,?)"
+        " ON CONFLICT DO UPDATE SET at = max(at, excluded.at)",
+        [(job.environment, flag, at) for flag, at in seen.items()],
+    )
+
+
+def _write_losses(connection: sqlite3.Connection, job: Job) -> None:
+    instance = job.batch.instance
+    connection.executemany(
+        "INSERT INTO loss (environment_id, instance, reason, flag, variant, n, at)"
+        " VALUES (?,?,?,?,?,?,?)"
+        " ON CONFLICT DO UPDATE SET n = n + excluded.n, at = max(at, excluded.at)",
+        [
+            (
+                job.environment,
+                instance.id if instance else "",
+                lost.reason,
+                lost.flag or "",
+                lost.variant or "",
+                lost.n,
+                job.received,
+            )
+            for lost in job.batch.lost
+        ],
+    )
+
+
+def _write_contexts(connection: sqlite3.Connection, job: Job) -> None:
+    contexts = job.batch.contexts[-RING:]
+    if not contexts:
+        return
+    last = connection.execute(
+        "SELECT max(n) FROM context WHERE environment_id = ?", (job.environment,)
+    ).fetchone()[0]
+    first = 0 if last is None else last + 1
+    connection.executemany(
+        "INSERT OR REPLACE INTO context (environment_id, slot, n, at, body) VALUES (?,?,?,?,?)",
+        [
+            (job.environment, n % RING, n, job.received, body)
+            for n, body in enumerate(contexts, first)
+        ],
+    )
+
+
+def _write_instance(connection: sqlite3.Connection, job: Job) -> None:
+    batch = job.batch
+    if batch.instance is None:
+        return
+    one = batch.instance
+    connection.execute(
+        "INSERT INTO instance (environment_id, id, host, pid, sdk, revision, last_seen)"
+        " VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET host = excluded.host,"
+        " pid = excluded.pid, sdk = excluded.sdk, revision = excluded.revision,"
+        " last_seen = max(last_seen, excluded.last_seen)",
+        (job.environment, one.id, one.host, one.pid, batch.sdk, batch.revision, job.received),
+    )

@@ -1,0 +1,138 @@
+"""The history of documents: revisions, what each changed, and archived flags."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+
+from flagloop.errors import NotFoundError
+from flagloop_server.store import chunks, environments
+from flagloop_server.store.database import SqliteFile
+from flagloop_server.store.records import Actor, ArchivedFlag, ItemVersion, Ref, RevisionRow
+
+_ALL = "SELECT number FROM revision WHERE environment_id = :environment"
+_OF_ITEM = (
+    "SELECT number FROM revision_item"
+    " WHERE environment_id = :environment AND section = :section AND key = :key"
+)
+_PAGE = " AND (:before IS NULL OR number < :before) ORDER BY number DESC LIMIT :limit"
+_ROWS = (
+    "SELECT number, at, actor_kind, actor, action, target, reason FROM revision"
+    " WHERE environment_id = ? AND number IN ({})"
+)
+
+
+class History:
+    """Reads revisions; they are written by documents.py."""
+
+    def __init__(self, file: SqliteFile) -> None:
+        self._file = file
+
+    def revisions(
+        self, key: str, item: Ref | None, *, limit: int, before: int | None
+    ) -> list[RevisionRow]:
+        """Newest first, of an environment or of one item; `before` is a number to go on from."""
+        with self._file.snapshot() as connection:
+            environment = environments.find(connection, key)
+            place = {"environment": environment.id, "before": before, "limit": limit}
+            sql = (_ALL if item is None else _OF_ITEM) + _PAGE
+            if item is not None:
+                place.update(section=item[0], key=item[1])
+            numbers = [row["number"] for row in connection.execute(sql, place)]
+            return _revision_rows(connection, (environment.id, key), numbers)
+
+    def revision(self, key: str, number: int) -> RevisionRow:
+        """One revision; NotFoundError if there is none of that number."""
+        with self._file.snapshot() as connection:
+            environment = environments.find(connection, key)
+            rows = _revision_rows(connection, (environment.id, key), [number])
+        if not rows:
+            raise NotFoundError(
+                f"no revision {number} of {key}; the last is {environment.revision}"
+            )
+        return rows[0]
+
+    def item_versions(self, key: str, number: int) -> list[ItemVersion]:
+        """Each item that revision `number` changed, its text before and after."""
+        with self._file.snapshot() as connection:
+            environment = environments.find(connection, key)
+            rows = connection.execute(
+                "SELECT * FROM revision_item WHERE environment_id = ? AND number = ?"
+                " ORDER BY section, key",
+                (environment.id, number),
+            ).fetchall()
+            ids = [row[name] for row in rows for name in ("before_chunk", "after_chunk")]
+            texts: dict[int | None, str | None] = {**chunks.texts(connection, ids), None: None}
+        return [
+            ItemVersion(
+                section=row["section"],
+                key=row["key"],
+                number=number,
+                before=texts[row["before_chunk"]],
+                after=texts[row["after_chunk"]],
+            )
+            for row in rows
+        ]
+
+    def archived_flags(self, key: str) -> list[ArchivedFlag]:
+        """The flags that left the document of an environment, by key."""
+        with self._file.snapshot() as connection:
+            environment = environments.find(connection, key)
+            rows = connection.execute(
+                "SELECT * FROM archived_flag WHERE environment_id = ? ORDER BY key",
+                (environment.id,),
+            )
+            return [
+                ArchivedFlag(
+                    key=row["key"],
+                    text=row["text"],
+                    mapping=json.loads(row["mapping"]),
+                    at=row["at"],
+                    revision=row["revision"],
+                    actor=Actor(row["actor_kind"], row["actor"]),
+                    reason=row["reason"],
+                )
+                for row in rows
+            ]
+
+    def is_archived(self, key: str, flags: Iterable[str]) -> list[str]:
+        """Which of these flags' keys are reserved by the archive."""
+        asked = list(flags)
+        if not asked:
+            return []
+        with self._file.snapshot() as connection:
+            environment = environments.find(connection, key)
+            rows = connection.execute(
+                "SELECT key FROM archived_flag WHERE environment_id = ? AND key IN"
+                " (SELECT value FROM json_each(?)) ORDER BY key",
+                (environment.id, json.dumps(asked)),
+            )
+            return [row["key"] for row in rows]
+
+
+def _revision_rows(
+    connection: sqlite3.Connection, environment: tuple[int, str], numbers: list[int]
+) -> list[RevisionRow]:
+    marks = ",".join("?" * len(numbers))
+    changed: dict[int, list[Ref]] = {number: [] for number in numbers}
+    for row in connection.execute(
+        "SELECT number, section, key FROM revision_item WHERE environment_id = ?"
+        f" AND number IN ({marks}) ORDER BY section, key",  # noqa: S608 - question marks only
+        (environment[0], *numbers),
+    ):
+        changed[row["number"]].append((row["section"], row["key"]))
+    rows = connection.execute(_ROWS.format(marks), (environment[0], *numbers)).fetchall()
+    return [
+        RevisionRow(
+            environment=environment[1],
+            number=row["number"],
+            at=row["at"],
+            actor=Actor(row["actor_kind"], row["actor"]),
+            action=row["action"],
+            target=row["target"],
+            reason=row["reason"],
+            changed=tuple(changed[row["number"]]),
+        )
+        for row in sorted(rows, key=lambda row: -int(row["number"]))
+    ]

@@ -1,0 +1,171 @@
+"""Keys of SDKs, pages and programs: 32 random bytes, stored as SHA-256, shown once."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from flagloop.errors import ConfigError, NotFoundError
+from flagloop_server.store import environments
+from flagloop_server.store.database import SqliteFile
+from flagloop_server.store.ledger import Entry, append
+from flagloop_server.store.records import EVERYWHERE, Actor, KeyInfo, KeyKind, Role
+
+PREFIXES: Mapping[KeyKind, str] = {"server": "fl_srv_", "client": "fl_cli_", "admin": "fl_adm_"}
+ROLES: tuple[Role, ...] = ("viewer", "editor", "admin")
+ADMIN_KEY_LIFE_MS = 90 * 24 * 3600 * 1000
+ALL_ENVIRONMENTS = 0
+"""The id that stands for every environment."""
+
+_HINT_LETTERS = 6
+
+
+def hash_key(secret: str) -> bytes:
+    """What is stored of a key: SHA-256 of its text (random, so it needs no salt)."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+
+
+class Keys:
+    """Makes, lists, finds and revokes keys."""
+
+    def __init__(self, file: SqliteFile, clock: Callable[[], int]) -> None:
+        self._file = file
+        self._clock = clock
+
+    def create(
+        self,
+        scope: Sequence[str],
+        kind: KeyKind,
+        name: str,
+        actor: Actor,
+        *,
+        role: Role | None = None,
+        expires_at: int | None = None,
+    ) -> tuple[KeyInfo, str]:
+        """A new key and its secret, which cannot be had again.
+
+        `scope` are environment keys; `("*",)`, only for admin keys, is all of them. Raises
+        ConfigError for what does not fit together, NotFoundError for an unknown environment.
+        """
+        _check(scope, kind, role)
+        secret = PREFIXES[kind] + secrets.token_urlsafe(32)
+        now = self._clock()
+        if kind == "admin" and expires_at is None:
+            expires_at = now + ADMIN_KEY_LIFE_MS
+        hint = secret[: len(PREFIXES[kind]) + _HINT_LETTERS]
+        values = (hash_key(secret), kind, name, hint, role, now, actor.name, expires_at)
+        with self._file.write() as connection:
+            ids = _environment_ids(connection, scope)
+            number = connection.execute(
+                "INSERT INTO api_key (digest, kind, name, hint, role, created_at, created_by,"
+                " expires_at) VALUES (?,?,?,?,?,?,?,?)",
+                values,
+            ).lastrowid
+            connection.executemany(
+                "INSERT INTO api_key_environment (key_id, environment_id) VALUES (?, ?)",
+                [(number, environment_id) for environment_id in ids],
+            )
+            details = {"kind": kind, "scope": list(scope), "role": role, "expires_at": expires_at}
+            only = scope[0] if len(scope) == 1 and scope[0] != EVERYWHERE else None
+            entry = Entry("create-key", f"{name} ({hint}...)", environment=only, details=details)
+            append(connection, now, actor, entry)
+            return _infos(connection, "k.id = ?", (number,))[0], secret
+
+    def list(self, environment: str | None, *, revoked: bool) -> list[KeyInfo]:
+        """The keys good for an environment (None: all keys), oldest first."""
+        where = "1" if revoked else "k.revoked_at IS NULL"
+        with self._file.snapshot() as connection:
+            if environment is not None:
+                environments.find(connection, environment)
+            infos = _infos(connection, where, ())
+        return [info for info in infos if environment is None or info.covers(environment)]
+
+    def find(self, digest: bytes) -> KeyInfo | None:
+        """The key of this SHA-256, revoked or expired too (ask `.active`)."""
+        with self._file.snapshot() as connection:
+            infos = _infos(connection, "k.digest = ?", (digest,))
+        return infos[0] if infos else None
+
+    def revoke(self, number: int, actor: Actor) -> KeyInfo:
+        """End a key at once; a second time changes nothing. NotFoundError if unknown."""
+        with self._file.write() as connection:
+            infos = _infos(connection, "k.id = ?", (number,))
+            if not infos:
+                raise NotFoundError(f"no key {number}")
+            info = infos[0]
+            if info.revoked_at is not None:
+                return info
+            now = self._clock()
+            connection.execute("UPDATE api_key SET revoked_at = ? WHERE id = ?", (now, number))
+            target = f"{info.name} ({info.hint}...)"
+            entry = Entry("revoke-key", target, environment=info.environment)
+            append(connection, now, actor, entry)
+            return _infos(connection, "k.id = ?", (number,))[0]
+
+    def touch(self, used: Mapping[int, int]) -> None:
+        """Write down when keys were last used: key id -> epoch milliseconds."""
+        if not used:
+            return
+        with self._file.write() as connection:
+            connection.executemany(
+                "UPDATE api_key SET last_used_at = max(coalesce(last_used_at, 0), ?)"
+                " WHERE id = ?",
+                [(at, number) for number, at in used.items()],
+            )
+
+
+def _check(scope: Sequence[str], kind: KeyKind, role: Role | None) -> None:
+    if kind not in PREFIXES:
+        raise ConfigError(f"no kind of key '{kind}'; there are {', '.join(PREFIXES)}")
+    if not scope:
+        raise ConfigError("a key needs an environment")
+    if kind == "admin":
+        if role not in ROLES:
+            raise ConfigError(f"an admin key needs a role: {', '.join(ROLES)}")
+    elif len(scope) != 1 or scope[0] == EVERYWHERE:
+        raise ConfigError(f"a {kind} key is for exactly one environment")
+    elif role is not None:
+        raise ConfigError(f"a {kind} key has no role")
+
+
+def _environment_ids(connection: sqlite3.Connection, scope: Iterable[str]) -> list[int]:
+    return [
+        ALL_ENVIRONMENTS if key == EVERYWHERE else environments.find(connection, key).id
+        for key in dict.fromkeys(scope)
+    ]
+
+
+def _infos(
+    connection: sqlite3.Connection, where: str, values: tuple[object, ...]
+) -> list[KeyInfo]:
+    rows = connection.execute(
+        "SELECT k.*, s.environment_id, e.key AS environment FROM api_key k"
+        " JOIN api_key_environment s ON s.key_id = k.id"
+        " LEFT JOIN environment e ON e.id = s.environment_id"
+        f" WHERE {where} ORDER BY k.id, s.environment_id",  # noqa: S608 - own terms
+        values,
+    )
+    grouped: dict[int, list[sqlite3.Row]] = {}
+    for row in rows:
+        grouped.setdefault(row["id"], []).append(row)
+    return [_info(group) for group in grouped.values()]
+
+
+def _info(group: list[sqlite3.Row]) -> KeyInfo:
+    row = group[0]
+    return KeyInfo(
+        id=row["id"],
+        kind=row["kind"],
+        name=row["name"],
+        hint=row["hint"],
+        environments=tuple(one["environment"] or EVERYWHERE for one in group),
+        environment_ids=tuple(one["environment_id"] for one in group),
+        role=row["role"],
+        created_at=row["created_at"],
+        created_by=row["created_by"],
+        expires_at=row["expires_at"],
+        revoked_at=row["revoked_at"],
+        last_used_at=row["last_used_at"],
+    )

@@ -1,0 +1,179 @@
+"""The ledger: what was done, by whom and why, as a hash chain.
+
+Each row's digest is `sha256(previous digest + sha256(payload))`; the first previous digest is
+32 zero bytes. The payload is a JSON text that repeats every column of its row, so no column
+can be altered unseen. Payloads hold digests of item texts, not the texts, and no unit ids.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flagloop.errors import NotFoundError
+from flagloop_server.store.database import SqliteFile
+from flagloop_server.store.records import Actor, LedgerRow, Verification
+
+GENESIS = bytes(32)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is to be written down; `details` must be JSON and free of unit ids."""
+
+    action: str
+    target: str
+    reason: str = ""
+    environment: str | None = None
+    revision: int | None = None
+    kind: str = "admin"
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+def append(connection: sqlite3.Connection, at: int, actor: Actor, entry: Entry) -> None:
+    """Write one row in the open transaction of `connection`."""
+    payload = _payload(at, actor, entry)
+    payload_digest = hashlib.sha256(payload.encode()).digest()
+    row = connection.execute("SELECT digest FROM ledger ORDER BY seq DESC LIMIT 1").fetchone()
+    digest = _link(row["digest"] if row else GENESIS, payload_digest)
+    connection.execute(
+        "INSERT INTO ledger (at, kind, action, actor_kind, actor, environment, target, revision,"
+        " reason, payload, payload_digest, digest) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+        (
+            at,
+            entry.kind,
+            entry.action,
+            actor.kind,
+            actor.name,
+            entry.environment,
+            entry.target,
+            entry.revision,
+            entry.reason,
+            payload,
+            payload_digest,
+            digest,
+        ),
+    )
+
+
+def _payload(at: int, actor: Actor, entry: Entry) -> str:
+    return json.dumps(
+        {
+            "at": at,
+            "kind": entry.kind,
+            "action": entry.action,
+            "actor_kind": actor.kind,
+            "actor": actor.name,
+            "environment": entry.environment,
+            "target": entry.target,
+            "revision": entry.revision,
+            "reason": entry.reason,
+            "details": dict(entry.details),
+        },
+        separators=(",", ":"),
+    )
+
+
+def _link(previous: bytes, payload_digest: bytes) -> bytes:
+    return hashlib.sha256(previous + payload_digest).digest()
+
+
+class Ledger:
+    """Reading and checking the chain."""
+
+    def __init__(self, file: SqliteFile) -> None:
+        self._file = file
+
+    def rows(
+        self,
+        *,
+        limit: int = 100,
+        before: int | None = None,
+        environment: str | None = None,
+        target: str | None = None,
+    ) -> list[LedgerRow]:
+        """The newest rows first; `before` is a `seq` to go on from."""
+        wanted = {"seq < ?": before, "environment = ?": environment, "target = ?": target}
+        terms = {term: value for term, value in wanted.items() if value is not None}
+        where = f" WHERE {' AND '.join(terms)}" if terms else ""
+        sql = f"SELECT * FROM ledger{where} ORDER BY seq DESC LIMIT ?"  # noqa: S608 - own terms
+        with self._file.read() as connection:
+            return [_row(row) for row in connection.execute(sql, (*terms.values(), limit))]
+
+    def head(self) -> str:
+        """The last digest as hex; zeros for an empty ledger."""
+        with self._file.read() as connection:
+            row = connection.execute(
+                "SELECT digest FROM ledger ORDER BY seq DESC LIMIT 1"
+            ).fetchone()
+        return bytes(row["digest"] if row else GENESIS).hex()
+
+    def verify(self, head: str | None = None) -> Verification:
+        """Walk the whole chain; with `head` (a digest exported before) it must contain that.
+
+        Without `head` only consistency is shown: who can write the file can forge a new chain.
+        """
+        problems: list[str] = []
+        previous, rows, found = GENESIS, 0, head is None or head == GENESIS.hex()
+        with self._file.snapshot() as connection:
+            for row in connection.execute("SELECT * FROM ledger ORDER BY seq"):
+                rows += 1
+                problems += [f"row {row['seq']}: {text}" for text in _faults(row, previous)]
+                previous = bytes(row["digest"])
+                found = found or previous.hex() == head
+        if not found:
+            problems.append(f"the exported head {head} is not in the chain")
+        return Verification(rows=rows, head=previous.hex(), problems=tuple(problems))
+
+    def redact(self, seq: int, at: int, actor: Actor, reason: str) -> None:
+        """Empty the payload and free text of one row, keep its digests, and write that down.
+
+        Raises NotFoundError for an unknown `seq`.
+        """
+        with self._file.write() as connection:
+            changed = connection.execute(
+                "UPDATE ledger SET payload = NULL, reason = '', target = '', actor = ''"
+                " WHERE seq = ?",
+                (seq,),
+            ).rowcount
+            if not changed:
+                raise NotFoundError(f"no ledger row {seq}")
+            append(connection, at, actor, Entry("redact", f"ledger {seq}", reason))
+
+
+def _faults(row: sqlite3.Row, previous: bytes) -> list[str]:
+    faults = []
+    if row["payload"] is not None:
+        if hashlib.sha256(row["payload"].encode()).digest() != row["payload_digest"]:
+            faults.append("the payload was altered")
+        else:
+            payload = json.loads(row["payload"])
+            faults += [
+                f"{name} differs from the payload"
+                for name in payload
+                if name != "details" and payload[name] != row[name]
+            ]
+    if _link(previous, row["payload_digest"]) != row["digest"]:
+        faults.append("the chain is broken before or at this row")
+    return faults
+
+
+def _row(row: sqlite3.Row) -> LedgerRow:
+    return LedgerRow(
+        seq=row["seq"],
+        at=row["at"],
+        kind=row["kind"],
+        action=row["action"],
+        actor=Actor(row["actor_kind"], row["actor"]),
+        environment=row["environment"],
+        target=row["target"],
+        revision=row["revision"],
+        reason=row["reason"],
+        payload=json.loads(row["payload"]) if row["payload"] is not None else None,
+        payload_digest=bytes(row["payload_digest"]).hex(),
+        digest=bytes(row["digest"]).hex(),
+    )
