@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
+from flagloop.commands.output import item_name
 from flagloop.document.problem import Problem
 from flagloop.errors import (
     ConfigError,
@@ -29,7 +30,10 @@ class ItemConflictError(ConflictError):
 
     def __init__(self, message: str, items: list[dict[str, Any]]) -> None:
         self.items = items
-        super().__init__(message, [f"{one.get('section')}.{one.get('key')}" for one in items])
+        super().__init__(
+            message,
+            [item_name(str(one.get("section")), str(one.get("key") or "")) for one in items],
+        )
 
 
 class Admin:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from flagloop.commands.output import item_name, print_diff, print_json, unified
 from flagloop.errors import ConflictError
 
 if TYPE_CHECKING:
-    from flagloop.document.merge import Merge
+    from flagloop.document.merge import ItemChange, Merge
 
 
 @click.command()
@@ -124,20 +125,24 @@ def diff(*, file: Path, url: str | None, key: str | None, env: str | None, as_js
     admin = Admin(url, key, env)
     answer = admin.document()
     theirs = parse(answer["text"])
-    changes = [
-        {"section": one.section, "key": one.key, "before": one.before, "after": one.after}
-        for one in item_diff(theirs, mine)
-    ]
+    changes = item_diff(theirs, mine)
     old, new = theirs.raw.decode(), mine.raw.decode()
     names = f"{answer['environment']} (revision {answer['revision']})", str(file)
     if as_json:
         lines = "\n".join(unified(old, new, *names))
-        print_json({**_place(answer), "equal": old == new, "items": changes, "diff": lines})
+        print_json(
+            {
+                **_place(answer),
+                "equal": old == new,
+                "items": [asdict(one) for one in changes],
+                "diff": lines,
+            }
+        )
     elif old == new:
         click.echo(f"no difference ({_place_text(answer)})")
     else:
         for one in changes:
-            click.echo(f"{_change_word(one):<19}{item_name(one['section'], one['key'])}")
+            click.echo(f"{_change_word(one):<19}{item_name(one.section, one.key)}")
         print_diff(old, new, *names)
     click.get_current_context().exit(0 if old == new else 1)
 
@@ -172,16 +177,7 @@ def _merge(file: Path, base: str, theirs: str) -> Merge:
     merged = merge(parse(base), read_document_text(file), parse(theirs))
     if not merged.conflicts:
         return merged
-    items = [
-        {
-            "section": one.section,
-            "key": one.key,
-            "base": one.base,
-            "mine": one.mine,
-            "theirs": one.theirs,
-        }
-        for one in merged.conflicts
-    ]
+    items = [asdict(one) for one in merged.conflicts]
     _print_conflicts(items)
     names = ", ".join(item_name(one.section, one.key) for one in merged.conflicts)
     raise ItemConflictError(
@@ -221,29 +217,30 @@ def _tell_push(file: Path, answer: Mapping[str, Any], dry_run: bool) -> None:
 
 def ignored_text(one: Mapping[str, Any]) -> str:
     """`cta_color stays killed on the server; --state would revive it`."""
-    path = [str(part) for part in one.get("path") or []]
+    path = str(one.get("path"))
     mine, theirs = one.get("mine"), one.get("theirs")
     name = str(one.get("key"))
-    if path[:1] == ["rules"] and len(path) > 1:
-        name += f" rule {path[1]}"
-    match path[-1:]:
-        case ["killed"]:
+    start, _, word = path.rpartition(".")
+    if start.startswith("rules."):
+        name += f" rule {start.removeprefix('rules.').removesuffix('.rollout')}"
+    match word:
+        case "killed":
             now, then = ("killed", "revive it") if theirs else ("live", "kill it")
-        case ["paused"]:
+        case "paused":
             now, then = ("paused", "resume it") if theirs else ("unpaused", "pause it")
-        case ["stage"]:
+        case "stage":
             now, then = f"at stage {theirs or '0%'}", f"set it to {mine or '0%'}"
-        case ["status"]:
+        case "status":
             now, then = str(theirs or "running"), f"make it {mine or 'running'}"
         case _:
-            now, then = f"at {'.'.join(path)} = {theirs!r}", f"make that {mine!r}"
+            now, then = f"at {path} = {theirs!r}", f"make that {mine!r}"
     return f"{name} stays {now} on the server; --state would {then}"
 
 
-def _change_word(change: Mapping[str, Any]) -> str:
-    if change["before"] is None:
+def _change_word(change: ItemChange) -> str:
+    if change.before is None:
         return "only in the file"
-    return "only on the server" if change["after"] is None else "changed"
+    return "only on the server" if change.after is None else "changed"
 
 
 def _copy(admin: Admin, answer: Mapping[str, Any], base: str) -> sidefile.Copy:

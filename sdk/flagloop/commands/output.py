@@ -23,8 +23,8 @@ def complain(text: str) -> None:
 
 
 def item_name(section: str, key: str) -> str:
-    """`flags.cta_color`: how an item is named in messages."""
-    return f"{section}.{key}"
+    """`flags.cta_color`: how an item is named in messages; a top-level word has no key."""
+    return f"{section}.{key}" if key else section
 
 
 def unified(old: str, new: str, old_name: str, new_name: str) -> Iterator[str]:

@@ -46,9 +46,9 @@ class Answer(NamedTuple):
 class Transport:
     """Requests to the server at `url` in the name of `key`; threads may share one.
 
-    `instance` gives the id that names this process to the server. `timeout` is (connecting, silence between two
-    packets) and `total` the whole exchange, all in seconds. Raises ConfigError for a url or
-    key that cannot work.
+    `instance` gives the id that names this process to the server. `timeout` is (connecting,
+    silence between two packets) and `total` the whole exchange, all in seconds. Raises
+    ConfigError for a url or key that cannot work.
     """
 
     def __init__(

@@ -140,7 +140,7 @@ def test_a_push_tells_each_item(run: Run, file: Path) -> None:
             {
                 "section": "flags",
                 "key": "cta_color",
-                "path": ["killed"],
+                "path": "killed",
                 "mine": None,
                 "theirs": True,
             }
@@ -166,36 +166,36 @@ def test_a_push_tells_each_item(run: Run, file: Path) -> None:
     [
         (
             "flags",
-            ["killed"],
+            "killed",
             None,
             {"reason": "x"},
             "a stays killed on the server; --state would revive it",
         ),
-        ("flags", ["killed"], True, None, "a stays live on the server; --state would kill it"),
+        ("flags", "killed", True, None, "a stays live on the server; --state would kill it"),
         (
             "flags",
-            ["rules", "canary", "rollout", "stage"],
+            "rules.canary.rollout.stage",
             "5%",
             "25%",
             "a rule canary stays at stage 25% on the server; --state would set it to 5%",
         ),
         (
             "flags",
-            ["rules", "canary", "rollout", "stage"],
+            "rules.canary.rollout.stage",
             None,
             "25%",
             "a rule canary stays at stage 25% on the server; --state would set it to 0%",
         ),
         (
             "flags",
-            ["rules", "canary", "rollout", "paused"],
+            "rules.v1.2.rollout.paused",
             None,
             True,
-            "a rule canary stays paused on the server; --state would resume it",
+            "a rule v1.2 stays paused on the server; --state would resume it",
         ),
         (
             "experiments",
-            ["status"],
+            "status",
             None,
             "decided",
             "a stays decided on the server; --state would make it running",
@@ -203,7 +203,7 @@ def test_a_push_tells_each_item(run: Run, file: Path) -> None:
     ],
 )
 def test_each_runtime_word_is_told_in_words(
-    section: str, path: list[str], mine: Any, theirs: Any, says: str
+    section: str, path: str, mine: Any, theirs: Any, says: str
 ) -> None:
     """What stays, and what --state would do."""
     one = {"section": section, "key": "a", "path": path, "mine": mine, "theirs": theirs}
