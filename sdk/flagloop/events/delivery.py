@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import json
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 from weakref import WeakSet
 
@@ -20,6 +21,11 @@ from flagloop.events.recording import Counts, Losses, Reservoir
 
 AT_EXIT = 2.0
 """Seconds that delivering may take when the process ends."""
+
+
+def decoded(sink: Callable[[JSON], Mapping[str, Any] | None]) -> Send:
+    """A `send` for a sink that takes a batch as a mapping (a test's, or an application's)."""
+    return lambda body: sink(json.loads(body))
 
 
 class Adopted(Protocol):
@@ -42,9 +48,9 @@ class Adopted(Protocol):
 class Delivery:
     """Takes exposures, events, counts and contexts from any thread and sends them in batches.
 
-    Nothing but `flush` and `close` ever waits. `send` gets each batch in its wire form (see
-    `Outbox`); `queue` bounds the records that wait, `memory` the units of which exposures are
-    remembered. Without `background` there is no worker: `flush` and `close` do its work.
+    Nothing but `flush` and `close` ever waits. `send` gets each batch as JSON; `queue` bounds
+    the records that wait, `memory` the units of which exposures are remembered. Without
+    `background` there is no worker: `flush` and `close` do its work.
     """
 
     def __init__(
@@ -67,11 +73,11 @@ class Delivery:
         self._units: tuple[str, ...] = ("key",)
         self.instance = instance or Instance()
         self.losses = Losses()
-        self.inbox = Inbox(queue, policy.events, self._wake, self.losses.add)
+        self.inbox = Inbox(queue, (memory + 3) // 4, self._wake, self.losses.add)
         self.exposures = Exposures(self.inbox, clocks.wall, memory)
         self.counts = Counts(self._start, clocks.wall)
         self.reservoir = Reservoir(self._start, clocks.steady)
-        sources = Sources(self.inbox, self.exposures, self.counts, self.losses, self.reservoir)
+        sources = Sources(self.inbox, self.counts, self.losses, self.reservoir)
         self._outbox = Outbox(send, sources, policy, clocks, sdk=sdk, instance=self.instance)
         self._reset()
         _live.add(self)

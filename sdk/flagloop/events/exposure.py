@@ -41,11 +41,12 @@ class Exposures:
         self._inbox = inbox
         self._clock = clock
         self._limit = limit
-        self._added = 0
+        self._begun = 0
         self._revision: str | None = None
         self._marks: dict[tuple[str, str], Marks] = {}
         self._older: dict[tuple[str, str], Marks] = {}
         self._watched: list[Decision] = []
+        inbox.on_mark = self.turn
         self.reset()
 
     def reset(self) -> None:
@@ -76,11 +77,10 @@ class Exposures:
             self._watched.append(decision)
         return found
 
-    def added(self, n: int) -> None:
-        """Told by the worker: that many exposures were taken from the inbox."""
-        self._added += n
-        if self._added >= self._limit:
-            self._added = 0
+    def turn(self, records: int) -> None:
+        """Told by the inbox how many records there were so far: begin a generation if due."""
+        if records - self._begun >= self._limit:
+            self._begun = records
             with self._lock:
                 self._older, self._marks = self._marks, {}
                 self._unwatch()

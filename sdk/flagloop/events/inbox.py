@@ -17,24 +17,42 @@ class Inbox:
     Flat, because one tuple for each record would be an object that the garbage collector
     walks. A put is one `items.extend((origin, payload, time))`, which the interpreter does not
     interrupt, after `len(items) < mark or admit(origin)`: one comparison in the usual case.
-    `mark` is where a put has something else to do: wake the worker, or lose the record.
+    `mark` is where a put has something else to do; `on_mark` gets the number of records so
+    far there, and each `every` records at least.
     """
 
-    __slots__ = ("_lose", "_wake", "closed", "items", "limit", "mark", "wake_at")
+    __slots__ = (
+        "_every",
+        "_lose",
+        "_taken",
+        "_wake",
+        "closed",
+        "items",
+        "limit",
+        "mark",
+        "on_mark",
+        "wake_at",
+    )
 
     def __init__(
         self,
         limit: int,
-        wake_at: int,
+        every: int,
         wake: Callable[[], None],
         lose: Callable[[str, str | None, str | None], None],
     ) -> None:
-        """`limit` and `wake_at` are numbers of records; `lose` takes (reason, flag, variant)."""
+        """`limit` and `every` are numbers of records; `lose` takes (reason, flag, variant).
+
+        The worker comes by itself, so `wake` is called only when the inbox is half full.
+        """
         self.items: list[Any] = []
         self.limit = limit * STRIDE
-        self.wake_at = min(wake_at, limit) * STRIDE
+        self.wake_at = (limit + 1) // 2 * STRIDE
         self.mark = 0
         self.closed = False
+        self.on_mark: Callable[[int], None] = lambda n: None
+        self._every = every * STRIDE
+        self._taken = 0
         self._wake = wake
         self._lose = lose
 
@@ -49,23 +67,28 @@ class Inbox:
         return True
 
     def admit(self, origin: Origin) -> bool:
-        """At the mark: wake the worker and say whether there is room; else count a loss."""
+        """At the mark: do what is due and say whether there is room; else count a loss."""
         if self.closed:
             self._lose("closed", origin.flag, origin.variant)
             return False
-        self._wake()
-        if len(self.items) >= self.limit:
+        here = len(self.items)
+        if self.mark == 0 or here >= self.wake_at:
+            self._wake()
+        if here >= self.limit:
             self._lose("queue_full", origin.flag, origin.variant)
             return False
-        self.mark = self.limit if len(self.items) >= self.wake_at else self.wake_at
+        self.on_mark((self._taken + here) // STRIDE)
+        self.mark = min(here + self._every, self.wake_at if here < self.wake_at else self.limit)
         return True
 
     def take(self, most: int) -> list[Any]:
         """The oldest records, at most that many, as one flat list. Only the worker takes."""
         taken = self.items[: most * STRIDE]
         del self.items[: len(taken)]
+        self._taken += len(taken)
+        self.on_mark((self._taken + len(self.items)) // STRIDE)
         if not self.closed:
-            self.mark = self.wake_at
+            self.mark = min(len(self.items) + self._every, self.wake_at)
         return taken
 
     def close(self) -> None:
@@ -75,5 +98,6 @@ class Inbox:
 
     def clear(self) -> None:
         """Forget everything, for a forked child: its parent keeps the records."""
+        self._taken += len(self.items)
         self.items.clear()
         self.mark = 0

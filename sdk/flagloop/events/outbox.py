@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from flagloop.errors import TransportError
-from flagloop.events.event import JSON, Instance, uuid7, uuids
-from flagloop.events.exposure import Exposures
+from flagloop.events.batch import Batch
+from flagloop.events.event import Instance, Origin, uuids
 from flagloop.events.inbox import STRIDE, Inbox
 from flagloop.events.recording import Counts, Losses, Reservoir
 
@@ -52,7 +52,6 @@ class Sources(NamedTuple):
     """Where a batch is filled from."""
 
     inbox: Inbox
-    exposures: Exposures
     counts: Counts
     losses: Losses
     reservoir: Reservoir
@@ -66,14 +65,14 @@ class Clocks(NamedTuple):
     jitter: Callable[[], float] = lambda: int.from_bytes(os.urandom(4), "big") / 2**32
 
 
-Send = Callable[[JSON], Mapping[str, Any] | None]
+Send = Callable[[bytes], Mapping[str, Any] | None]
+"""Takes a batch's JSON; gives the server's answer, or None where there is none to give."""
 
 
 class Outbox:
     """Builds batches from `sources` and sends them one after the other, each until it is known.
 
-    `send` takes a batch in its wire form and gives the server's answer, or None where there is
-    none to give; TransportError when there is no usable one. Only one thread may call it.
+    `send` raises TransportError when there is no usable answer. Only one thread may call `step`.
     """
 
     def __init__(
@@ -104,7 +103,7 @@ class Outbox:
         self._chunk: list[Any] = []
         self._next = 0
         self._taken = 0
-        self._batches: deque[JSON] = deque()
+        self._batches: deque[Batch] = deque()
         self._tick = now + self._policy.interval
         self._not_before = now
         self._imposed = False
@@ -121,7 +120,7 @@ class Outbox:
     @property
     def queued(self) -> int:
         """Records that are neither acknowledged nor lost."""
-        return self.waiting + sum(len(batch["events"]) for batch in tuple(self._batches))
+        return self.waiting + sum(len(batch.events) for batch in tuple(self._batches))
 
     @property
     def retry_in(self) -> float | None:
@@ -187,7 +186,7 @@ class Outbox:
 
     def _due(self, now: float) -> bool:
         due = self._goal is not None or now >= self._tick
-        return due or self.waiting >= self._policy.events
+        return due or len(self._from.inbox.items) >= self._from.inbox.wake_at
 
     def _settle(self) -> None:
         """Forget the goal of a flush that is reached."""
@@ -211,30 +210,20 @@ class Outbox:
         sources = self._from
         if now >= self._tick:
             sources.counts.drain()
-        events = self._fill()
+        events, origins = self._fill()
         if self.waiting < self._policy.events:
             self._tick = now + self._policy.interval
-        lost = sources.losses.take(LOSS_ROWS)
-        counts = sources.counts.take(COUNT_ROWS)
-        contexts = sources.reservoir.drain()
+        batch = Batch(
+            {"sdk": self._sdk, "instance": self._instance.mapping(), "revision": self.revision},
+            events,
+            origins,
+            lost=sources.losses.take(LOSS_ROWS),
+            counts=sources.counts.take(COUNT_ROWS),
+            contexts=sources.reservoir.drain(),
+        )
         self._built = not len(sources.counts)
-        if events or lost or counts or contexts:
-            self._batches.append(self._envelope(events, lost, counts, contexts))
-
-    def _envelope(
-        self, events: list[JSON], lost: list[JSON], counts: list[JSON], contexts: list[JSON]
-    ) -> JSON:
-        return {
-            "batch": uuid7(self._clocks.wall),
-            "sent": 0,  # told at each try
-            "sdk": self._sdk,
-            "instance": self._instance.mapping(),
-            "revision": self.revision,
-            "lost": lost,
-            "counts": counts,
-            "contexts": contexts,
-            "events": events,
-        }
+        if batch:
+            self._batches.append(batch)
 
     def _refill(self) -> bool:
         """Take the next records from the inbox; False when it is empty."""
@@ -243,33 +232,32 @@ class Outbox:
         self._next = 0
         taken = len(self._chunk) // STRIDE
         self._taken += taken
-        self._from.exposures.added(taken)
         return bool(taken)
 
-    def _fill(self) -> list[JSON]:
-        """The next events in their wire form, as many as a batch holds."""
-        events: list[JSON] = []
-        size = 0
+    def _fill(self) -> tuple[list[str], list[Origin]]:
+        """The next events in their wire form, as many as a batch holds, and their origins."""
+        events: list[str] = []
+        origins: list[Origin] = []
+        left = self._policy.size
         for identity in uuids(min(self._policy.events, self.waiting), self._clocks.wall):
             if self._next >= len(self._chunk) and not self._refill():
                 break
-            at = self._next
-            origin, payload, when = self._chunk[at : at + STRIDE]
-            event, bytes_ = origin.wire(identity, payload, when)
-            if size + bytes_ > self._policy.size and events:
+            origin, payload, at = self._chunk[self._next : self._next + STRIDE]
+            text = origin.text(identity, payload, at)
+            if len(text) > left and events:
                 break
-            self._next = at + STRIDE
-            if bytes_ > self._policy.size:
+            self._next += STRIDE
+            if len(text) > left:
                 self._from.losses.add("too_large", origin.flag, origin.variant)
                 continue
-            events.append(event)
-            size += bytes_
-        return events
+            left -= len(text) + 1
+            events.append(text)
+            origins.append(origin)
+        return events, origins
 
-    def _deliver(self, batch: JSON) -> None:
-        batch["sent"] = int(self._clocks.wall() * 1000)
+    def _deliver(self, batch: Batch) -> None:
         try:
-            answer = self._send(batch)
+            answer = self._send(batch.encode(int(self._clocks.wall() * 1000)))
         except TransportError as problem:
             self._refused(batch, problem)
             return
@@ -279,9 +267,9 @@ class Outbox:
         self.failures = self._stumbles = 0
         self.last_error = None
         self._imposed = False
-        self.sent += len(batch["events"]) - self._rejected(batch["events"], answer)
+        self.sent += len(batch.events) - self._rejected(batch.origins, answer)
 
-    def _rejected(self, events: list[JSON], answer: Mapping[str, Any] | None) -> int:
+    def _rejected(self, origins: list[Origin], answer: Mapping[str, Any] | None) -> int:
         """Count the events that the server did not take."""
         rejected = answer.get("rejected") if isinstance(answer, Mapping) else None
         places = {
@@ -289,21 +277,21 @@ class Outbox:
             for row in (rejected if isinstance(rejected, list) else ())
             if isinstance(row, Mapping) and isinstance(row.get("index"), int)
         }
-        refused = [events[place] for place in places if 0 <= place < len(events)]
-        for event in refused:
-            self._from.losses.add("rejected", event.get("flag"), event.get("variant"))
+        refused = [origins[place] for place in places if 0 <= place < len(origins)]
+        for origin in refused:
+            self._from.losses.add("rejected", origin.flag, origin.variant)
         return len(refused)
 
-    def _refused(self, batch: JSON, problem: TransportError) -> None:
+    def _refused(self, batch: Batch, problem: TransportError) -> None:
         self._fail(str(problem))
         if problem.status == 413:
-            self._replace(batch, halves(batch), "too_large")
+            self._replace(batch, batch.halves(), "too_large")
         elif problem.status in BROKEN:
-            self._replace(batch, apart(batch), "rejected")
+            self._replace(batch, batch.apart(), "rejected")
         else:
             self._wait(problem)
 
-    def _replace(self, batch: JSON, parts: list[JSON], reason: str) -> None:
+    def _replace(self, batch: Batch, parts: list[Batch], reason: str) -> None:
         """Go on with the parts of a batch; one that has none is lost."""
         self._batches.popleft()
         if parts:
@@ -311,9 +299,9 @@ class Outbox:
         else:
             self._lose(batch, reason)
 
-    def _lose(self, batch: JSON, reason: str) -> None:
-        for event in batch["events"]:
-            self._from.losses.add(reason, event.get("flag"), event.get("variant"))
+    def _lose(self, batch: Batch, reason: str) -> None:
+        for origin in batch.origins:
+            self._from.losses.add(reason, origin.flag, origin.variant)
 
     def _fail(self, reason: str) -> None:
         if not self.failures:
@@ -336,33 +324,3 @@ class Outbox:
     def _backoff(self, longest: float) -> float:
         ceiling = min(longest, self._policy.backoff * 2.0 ** min(self.failures - 1, 30))
         return max(0.05, self._clocks.jitter() * ceiling)
-
-
-def halves(batch: JSON) -> list[JSON]:
-    """A batch that is too large in two smaller ones, each with an id of its own; [] for one event.
-
-    Event ids stay; counts, losses and contexts travel once.
-    """
-    events = batch["events"]
-    if len(events) < 2:
-        return apart(batch)
-    middle = len(events) // 2
-    return [
-        {**batch, "batch": uuid7(), "events": events[:middle]},
-        {**_without_extras(batch), "batch": uuid7(), "events": events[middle:]},
-    ]
-
-
-def apart(batch: JSON) -> list[JSON]:
-    """A batch as its events and the rest; [] when it has only one of the two."""
-    extras = any(batch[name] for name in ("lost", "counts", "contexts"))
-    if not extras or not batch["events"]:
-        return []
-    return [
-        {**_without_extras(batch), "batch": uuid7()},
-        {**batch, "batch": uuid7(), "events": []},
-    ]
-
-
-def _without_extras(batch: JSON) -> JSON:
-    return {**batch, "lost": [], "counts": [], "contexts": []}

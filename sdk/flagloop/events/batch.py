@@ -1,0 +1,81 @@
+"""A batch of events: what is posted at once, and what becomes of it when it is refused."""
+
+from __future__ import annotations
+
+from flagloop.events.event import JSON, Origin, dump, uuid7
+
+
+class Batch:
+    """Events in their wire form with their origins, and the rows that travel with them.
+
+    `head` is the envelope without `batch`, `sent` and the lists: sdk, instance, revision.
+    A batch keeps its id over all tries; parts of a refused one get ids of their own.
+    """
+
+    __slots__ = ("contexts", "counts", "events", "head", "id", "lost", "origins")
+
+    def __init__(
+        self,
+        head: JSON,
+        events: list[str],
+        origins: list[Origin],
+        *,
+        lost: list[JSON] | None = None,
+        counts: list[JSON] | None = None,
+        contexts: list[JSON] | None = None,
+    ) -> None:
+        self.id = uuid7()
+        self.head = head
+        self.events = events
+        self.origins = origins
+        self.lost = lost or []
+        self.counts = counts or []
+        self.contexts = contexts or []
+
+    def __bool__(self) -> bool:
+        return bool(self.events or self.extras)
+
+    @property
+    def extras(self) -> bool:
+        """Whether anything but events is in it."""
+        return bool(self.lost or self.counts or self.contexts)
+
+    def encode(self, sent: int) -> bytes:
+        """The body of a try at `sent` (epoch ms): ASCII JSON."""
+        head = dump(
+            {
+                "batch": self.id,
+                "sent": sent,
+                **self.head,
+                "lost": self.lost,
+                "counts": self.counts,
+                "contexts": self.contexts,
+            }
+        )
+        return f'{head[:-1]},"events":[{",".join(self.events)}]}}'.encode("ascii")
+
+    def apart(self) -> list[Batch]:
+        """The events and the rest, each alone; [] when it has only one of the two."""
+        if not self.events or not self.extras:
+            return []
+        return [Batch(self.head, self.events, self.origins), self._rest([], [])]
+
+    def halves(self) -> list[Batch]:
+        """Two smaller ones; [] when it cannot be made smaller."""
+        if len(self.events) < 2:
+            return self.apart()
+        middle = len(self.events) // 2
+        return [
+            self._rest(self.events[:middle], self.origins[:middle]),
+            Batch(self.head, self.events[middle:], self.origins[middle:]),
+        ]
+
+    def _rest(self, events: list[str], origins: list[Origin]) -> Batch:
+        return Batch(
+            self.head,
+            events,
+            origins,
+            lost=self.lost,
+            counts=self.counts,
+            contexts=self.contexts,
+        )
