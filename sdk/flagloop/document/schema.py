@@ -6,7 +6,7 @@ are spelled in the `schema*` modules of this folder and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias, cast
 
 from flagloop.document.definition import (
@@ -71,6 +71,7 @@ __all__ = [
     "Links",
     "Ref",
     "constants_of",
+    "head_problems",
     "is_key",
     "mentions",
     "namers",
@@ -78,6 +79,7 @@ __all__ = [
     "read_flag",
     "read_item",
     "references",
+    "refs",
     "runtime_words",
     "wire",
     "wire_item",
@@ -137,36 +139,41 @@ def read_document(mapping: Any) -> tuple[Document, list[Problem]]:
         return Document(), out
     links = Links(mapping, namers(mapping))
     head = _read_head(mapping, out)
-    sections: dict[str, dict[str, Any]] = {}
-    for section in SECTIONS:
-        items = mapping.get(section, {})
-        if not isinstance(items, dict):
-            hint = "write {} or remove the line" if items is None else "write {key: {...}}"
-            refuse(out, (section,), f"`{section}` is a mapping of keys, not {show(items)}", hint)
-            continue
-        good = sections[section] = {}
-        for name in items:
-            found = links.problems(section, name)
-            out += found
-            if not errors(found):
-                good[name] = links.read(section, name)[0]
+    sections: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    for section, name in refs(mapping):
+        found = links.problems(section, name)
+        out += found
+        if not errors(found):
+            sections[section][name] = links.read(section, name)[0]
     return Document(**head, **cast(dict[str, Any], sections)), out
+
+
+def head_problems(mapping: Mapping[str, Any]) -> list[Problem]:
+    """What is wrong beside the items: version, environment, recording, shapes of sections."""
+    out: Problems = []
+    _read_head(mapping, out)
+    return out
+
+
+def refs(mapping: Mapping[str, Any]) -> Iterator[Ref]:
+    """(section, key) of every item, section by section; a broken section has none."""
+    for section in SECTIONS:
+        items = mapping.get(section)
+        if isinstance(items, dict):
+            yield from ((section, name) for name in items)
 
 
 def namers(mapping: Mapping[str, Any]) -> dict[Ref, list[Ref]]:
     """For each item that is named anywhere in the document: the items that name it."""
     found: dict[Ref, list[Ref]] = {}
-    for section in SECTIONS:
-        items = mapping.get(section)
-        if isinstance(items, dict):
-            for name, item in items.items():
-                for target in references(section, item):
-                    found.setdefault(target, []).append((section, name))
+    for section, name in refs(mapping):
+        for target in references(section, mapping[section][name]):
+            found.setdefault(target, []).append((section, name))
     return found
 
 
-def _read_head(mapping: dict[Any, Any], out: Problems) -> dict[str, Any]:
-    """The words beside the sections."""
+def _read_head(mapping: Mapping[Any, Any], out: Problems) -> dict[str, Any]:
+    """The words beside the sections, and that the sections are mappings."""
     for word in mapping:
         if word not in DOCUMENT_WORDS:
             unknown_word(out, (), word, DOCUMENT_WORDS, "a document")
@@ -183,4 +190,9 @@ def _read_head(mapping: dict[Any, Any], out: Problems) -> dict[str, Any]:
             mapping["recording"], RECORDING_FIELDS, ("recording",), out, "`recording`"
         )
         head["recording"] = fields.get("attributes", ())
+    for section in SECTIONS:
+        items = mapping.get(section, {})
+        if not isinstance(items, dict):
+            hint = "write {} or remove the line" if items is None else "write {key: {...}}"
+            refuse(out, (section,), f"`{section}` is a mapping of keys, not {show(items)}", hint)
     return head

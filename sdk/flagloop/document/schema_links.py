@@ -114,7 +114,7 @@ class Links:
         self.segment_cycles = Cycles(self.inner)
 
     def __contains__(self, ref: Ref) -> bool:
-        return ref[1] in self._sections[ref[0]]
+        return ref[1] in self._sections.get(ref[0], {})
 
     def read(self, section: str, name: str) -> tuple[Any, list[Problem]]:
         """`read_item`, once for each item; an absent item is (None, [])."""

@@ -19,9 +19,11 @@ from flagloop.document.schema import (
     Links,
     Ref,
     constants_of,
+    head_problems,
     read_document,
     read_item,
     references,
+    refs,
 )
 from flagloop.evaluation.bucketing import (
     experiment_salt,
@@ -54,8 +56,8 @@ class Index:
         """The index of a document; items that cannot be read have no salts."""
         named: dict[Ref, frozenset[Ref]] = {}
         salts: dict[Ref, tuple[tuple[Path, int, str], ...]] = {}
-        for ref in _refs(mapping):
-            item = _item(mapping, ref)
+        for ref in refs(mapping):
+            item = _items(mapping, ref[0])[ref[1]]
             named[ref] = frozenset(references(ref[0], item))
             salts[ref] = tuple(_salts(ref, item))
         numbers = {ref: [number for _, number, _ in found] for ref, found in salts.items()}
@@ -66,13 +68,14 @@ class Index:
         named, namers = dict(self.named), dict(self.namers)
         salts, seeds = dict(self.salts), dict(self.seeds)
         for ref in changed:
-            item = _item(mapping, ref)
+            items = _items(mapping, ref[0])
+            present, item = ref[1] in items, items.get(ref[1])
             targets = frozenset(references(ref[0], item))
             _repoint(namers, ref, named.pop(ref, frozenset()), targets)
-            found = tuple(_salts(ref, item)) if item is not None else ()
+            found = tuple(_salts(ref, item)) if present else ()
             old = frozenset(number for _, number, _ in salts.pop(ref, ()))
             _repoint(seeds, ref, old, frozenset(number for _, number, _ in found))
-            if item is not None:
+            if present:
                 named[ref], salts[ref] = targets, found
         return Index(named, namers, salts, seeds)
 
@@ -103,7 +106,7 @@ def validate(mapping: Any) -> list[Problem]:
     places: dict[Path, list[Path]] = {}
     for problem in problems:
         places.setdefault(problem.path[:2], []).append(problem.path)
-    for ref in _refs(mapping):
+    for ref in refs(mapping):
         problems += _compile_problems(mapping, ref, index, places.get(ref, []))
     return problems
 
@@ -113,12 +116,13 @@ def validate_items(
 ) -> list[Problem]:
     """The problems of the changed items and of those that name them; paths start at the root.
 
-    `changed` holds (section, key) of items that were added, changed or removed. `index` is that of
+    `changed` holds (section, key) of items that were added, changed or removed; what stands beside
+    the items (`recording`, ...) is always looked at. `index` is that of
     `mapping` as it is now; without one the whole document is read to make it.
     """
     index = Index.of(mapping) if index is None else index
     links = Links(mapping, index.namers)
-    problems: list[Problem] = []
+    problems = head_problems(mapping)
     for ref in _in_order(mapping, index.touched(changed)):
         found = links.problems(*ref)
         problems += found
@@ -130,7 +134,7 @@ def _compile_problems(
     mapping: Mapping[str, Any], ref: Ref, index: Index, places: list[Path]
 ) -> Iterator[Problem]:
     """What reading alone does not find; at `places` reading found something."""
-    item = _item(mapping, ref)
+    item = _items(mapping, ref[0]).get(ref[1])
     for path, operator, constant in _constants(ref, item):
         if not any(place[: len(path)] == path for place in places):
             try:
@@ -218,25 +222,17 @@ def _repoint(
         table[target] = table.get(target, frozenset()) | {ref}
 
 
-def _item(mapping: Mapping[str, Any], ref: Ref) -> Any:
-    items = mapping.get(ref[0])
-    return items.get(ref[1]) if isinstance(items, dict) else None
+def _items(mapping: Mapping[str, Any], section: str) -> dict[str, Any]:
+    items = mapping.get(section)
+    return items if isinstance(items, dict) else {}
 
 
-def _refs(mapping: Mapping[str, Any]) -> Iterator[Ref]:
-    for section in SECTIONS:
-        items = mapping.get(section)
-        if isinstance(items, dict):
-            yield from ((section, name) for name in items)
-
-
-def _in_order(mapping: Mapping[str, Any], refs: Collection[Ref]) -> Iterator[Ref]:
+def _in_order(mapping: Mapping[str, Any], wanted: Collection[Ref]) -> Iterator[Ref]:
     """The refs that exist, in the document's order; others are passed over."""
-    if len(refs) == 1:
-        yield from refs
+    if len(wanted) == 1:
+        yield from wanted
         return
     for section in SECTIONS:
-        names = {name for kind, name in refs if kind == section}
-        items = mapping.get(section) if names else None
-        if isinstance(items, dict):
-            yield from ((section, name) for name in items if name in names)
+        names = {name for kind, name in wanted if kind == section}
+        if names:
+            yield from ((section, name) for name in _items(mapping, section) if name in names)

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flagloop.document import yamlfile
 from flagloop.document.problem import errors
 from flagloop.document.schema import (
     OPERATOR_NAMES,
@@ -43,11 +42,6 @@ def boolean(**words: Any) -> dict[str, Any]:
     """A boolean flag whose one rule is a split of an experiment `e`, with other words."""
     rule = {"name": "r", "experiment": "e", "split": {"off": "50%", "on": "50%"}}
     return {"rules": [rule], **words}
-
-
-def test_the_sections_are_those_of_the_text() -> None:
-    """Text and meaning agree about what is an item."""
-    assert set(SECTIONS) == set(yamlfile.SECTIONS)
 
 
 def test_an_empty_document_is_good() -> None:
