@@ -53,7 +53,10 @@ def write_whole(path: Path, content: bytes) -> None:
     target = path.resolve()
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        part.write_bytes(content)
+        with part.open("wb") as opened:
+            opened.write(content)
+            opened.flush()
+            os.fsync(opened.fileno())
         if target.exists():
             part.chmod(target.stat().st_mode & 0o777)
         part.replace(target)
