@@ -31,7 +31,12 @@ def position(salt: str, unit: str) -> int:
     Raises UnicodeEncodeError for a unit that has no UTF-8 form (see `unit_of`); mmh3 itself must
     never see such text, since its 5.x crashes the process.
     """
-    return murmur3(unit.encode(), seed(salt), False)
+    return place(seed(salt), unit)
+
+
+def place(seed: int, unit: str) -> int:
+    """`position` for a salt's seed."""
+    return murmur3(unit.encode(), seed, False)
 
 
 def edge(percent: int) -> int:

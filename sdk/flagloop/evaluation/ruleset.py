@@ -8,7 +8,7 @@ from threading import RLock
 from typing import Any, TypeAlias
 
 from flagloop.document.definition import Flag
-from flagloop.document.problem import Problem, did_you_mean
+from flagloop.document.problem import Problem
 from flagloop.evaluation.compiled import Compiled
 from flagloop.evaluation.decision import Decision, ErrorCode
 from flagloop.evaluation.everything import Everything
@@ -98,9 +98,7 @@ class Ruleset:
         """The decision of an unknown flag."""
         known = self._unknown.get(flag)
         if known is None:
-            hint = did_you_mean(flag, self._library.flags)
-            message = f"no flag '{flag}'" + (f"; {hint}" if hint else "")
-            known = error_decision(flag, ErrorCode.FLAG_NOT_FOUND, message)
+            known = error_decision(flag, ErrorCode.FLAG_NOT_FOUND, f"no flag '{flag}'")
             if len(self._unknown) < _MOST_UNKNOWN:
                 known = self._unknown.setdefault(flag, known)
         return known
