@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ class Operations:
         """Every metric, as of now."""
         yield from self._edge()
         yield from self._snapshots()
+        yield from self._events()
 
     def _edge(self) -> Iterator[Reading]:
         edge, workers = self._app.edge, self._app.workers
@@ -77,4 +79,36 @@ class Operations:
             "gauge",
             ("environment",),
             tuple(((item.environment,), float(len(item.plain.body))) for item in snapshots),
+        )
+
+    def _events(self) -> Iterator[Reading]:
+        stats = self._app.events.stats()
+        yield gauge("flagloop_events_waiting", "Events to be committed.", stats.waiting_events)
+        outcomes = (
+            (("accepted",), float(stats.accepted)),
+            (("duplicate",), float(stats.duplicate)),
+            (("rejected",), float(stats.rejected)),
+        )
+        yield Reading(
+            "flagloop_events", "Events that came, by outcome.", "counter", ("outcome",), outcomes
+        )
+        batches = (
+            (("committed",), float(stats.batches)),
+            (("refused",), float(stats.refused)),
+            (("failed",), float(stats.failures)),
+        )
+        yield Reading(
+            "flagloop_batches", "Batches that came, by outcome.", "counter", ("outcome",), batches
+        )
+        yield Reading("flagloop_commits", "Commits.", "counter", (), (((), float(stats.commits)),))
+        lost: Counter[tuple[str, ...]] = Counter()
+        for environment in self._app.store.environments():
+            for loss in self._app.events.losses(environment.id):
+                lost[environment.key, loss.reason] += loss.n
+        yield Reading(
+            "flagloop_lost",
+            "Records that SDKs say they lost.",
+            "counter",
+            ("environment", "reason"),
+            tuple((labels, float(count)) for labels, count in lost.items()),
         )

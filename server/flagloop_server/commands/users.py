@@ -76,7 +76,9 @@ def passwd(data: Path, email: str, link: bool, url: str, as_json: bool) -> None:
     """Set a person's password; asks for it, or reads one line where there is no terminal."""
     if link:
         with opened(data) as store:
-            user, token = reset_link(Auth(store), email)
+            auth = Auth(store)
+            user = auth.user(email)
+            token = auth.setup_link(user.id)
         tell_link(user, f"{url.rstrip('/')}/setup/{token}", as_json)
         return
     password = ask_password()

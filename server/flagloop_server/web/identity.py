@@ -9,8 +9,8 @@ from flask import Response, g, request
 from werkzeug.exceptions import Unauthorized
 
 from flagloop.errors import ForbiddenError
-from flagloop_server.auth import Session, allows, hash_key, role_of
-from flagloop_server.store import Actor, KeyInfo, Role, User
+from flagloop_server.auth import Action, Session, allows, role_of
+from flagloop_server.store import Actor, KeyInfo, Role, User, hash_key
 from flagloop_server.web import application
 
 SESSION_COOKIE = "flagloop_session"
@@ -44,7 +44,7 @@ class Identity:
         assert holder is not None
         return role_of(holder, environment)
 
-    def may(self, action: str, environment: str) -> bool:
+    def may(self, action: Action, environment: str) -> bool:
         """Whether the role allows `action` (view, edit, kill, admin) there."""
         return allows(self.role(environment), action)
 
@@ -86,7 +86,7 @@ def known() -> Identity:
     return found
 
 
-def require(action: str, environment: str) -> Identity:
+def require(action: Action, environment: str) -> Identity:
     """Who is asking, if `action` is allowed there; raises Unauthorized or ForbiddenError."""
     found = known()
     if not found.may(action, environment):

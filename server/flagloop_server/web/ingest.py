@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from typing import Any
 
 from flagloop_server.edge.answers import Refused, error
 from flagloop_server.edge.keys import EdgeKey
-from flagloop_server.store.events import BusyError, EventLog, decode_batch
+from flagloop_server.store.events import Ack, BusyError, EventLog, decode_batch
 
 
 class Ingest:
@@ -16,14 +15,28 @@ class Ingest:
     def __init__(self, events: EventLog) -> None:
         self._events = events
 
-    def __call__(self, key: EdgeKey, body: bytes, received: int) -> Future[Any]:
-        """A future of the Ack, done after the commit; raises Refused (400 or 503)."""
+    def __call__(self, key: EdgeKey, body: bytes, received: int) -> Future[Ack]:
+        """A future of the Ack, done after the commit (or with Refused, 503, if that failed).
+
+        Raises Refused itself: 400 for what is no batch, 503 when too much waits.
+        """
         assert key.environment is not None
         try:
             batch = decode_batch(body)
-            return self._events.submit(key.environment, key.id, received, batch)
+            commit = self._events.submit(key.environment, key.id, received, batch)
         except BusyError as busy:
             retry = max(1, round(busy.retry_after))
             raise Refused(error(503, str(busy), retry_after=retry)) from None
         except ValueError as problem:
             raise Refused(error(400, f"this is no batch of events: {problem}")) from None
+        answer: Future[Ack] = Future()
+        commit.add_done_callback(lambda done: pass_on(done, answer))
+        return answer
+
+
+def pass_on(commit: Future[Ack], answer: Future[Ack]) -> None:
+    """Give the Ack on; a failed commit (disk full, say) is told as 503, to be sent again."""
+    if commit.exception() is None:
+        answer.set_result(commit.result())
+    else:
+        answer.set_exception(Refused(error(503, "the events were not written", retry_after=5)))

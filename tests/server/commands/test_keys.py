@@ -46,7 +46,7 @@ def test_a_key_of_each_kind_is_made(data: Path, kind: str, prefix: str, role: st
     assert made["key"].startswith(prefix)
     assert (made["kind"], made["environments"], made["role"]) == (kind, ["production"], role)
     with Store(data) as store:
-        from flagloop_server.auth import hash_key
+        from flagloop_server.store import hash_key
 
         found = store.find_key(hash_key(made["key"]))
     assert found is not None

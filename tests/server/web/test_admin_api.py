@@ -238,7 +238,8 @@ def test_an_item_is_written_only_if_nobody_changed_it(admin: Any) -> None:
     expected = first["revision"]
     body = {"text": "  new_checkout: {description: Two}\n", "expected": expected}
     assert admin("PUT", path, body)[0] == 200
-    status, answer = admin("PUT", path, body)
+    late = {**body, "text": "  new_checkout: {description: Three}\n"}
+    status, answer = admin("PUT", path, late)
     assert (status, code(answer)) == (409, "conflict")
     assert "description: Two" in text_of(admin)
 

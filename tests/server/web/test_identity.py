@@ -1,0 +1,121 @@
+"""Browsers: session cookies, CSRF, headers, and errors as pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flagloop_server.app import create_app
+from flagloop_server.auth import csrf_token
+from flagloop_server.config import Config
+
+PASSWORD = "correct horse battery staple"
+KILL = "/api/v1/admin/environments/production/flags/a/kill"
+
+
+@pytest.fixture
+def session(app: Any) -> str:
+    """The session token of the first admin; production has flag `a`."""
+    from flagloop_server.changes import push
+    from flagloop_server.store import SYSTEM
+
+    app.changes.apply(push("production", "version: 1\nflags:\n  a: {}\n"), SYSTEM, "test")
+    token = app.setup_link.removeprefix("/setup/")
+    made = app.auth.complete_setup(token, password=PASSWORD, email="ana@example.com", name="Ana")
+    return str(made.token)
+
+
+def browser(app: Any, session: str | None = None) -> Any:
+    """A test client, signed in when a session is given."""
+    client = app.flask.test_client()
+    if session is not None:
+        client.set_cookie("flagloop_session", session)
+    return client
+
+
+def test_a_signed_in_person_may_use_the_api_with_the_token(app: Any, session: str) -> None:
+    """The ledger then names the person."""
+    headers = {"X-CSRF-Token": csrf_token(session)}
+    answer = browser(app, session).post(KILL, json={"reason": "errors"}, headers=headers)
+    assert answer.status_code == 200, answer.json
+    assert app.store.revisions("production")[0].actor.name == "ana@example.com"
+    who = browser(app, session).get("/api/v1/admin/whoami").json
+    assert (who["kind"], who["name"]) == ("person", "Ana")
+
+
+@pytest.mark.parametrize("token", [None, "", "0" * 64, "ü"])
+def test_a_session_without_the_token_changes_nothing(
+    app: Any, session: str, token: str | None
+) -> None:
+    """400: the request may come from any other site."""
+    headers = {} if token is None else {"X-CSRF-Token": token.encode().decode("latin1")}
+    answer = browser(app, session).post(KILL, json={"reason": "errors"}, headers=headers)
+    assert answer.status_code == 400
+    assert app.store.revisions("production")[0].action == "push"
+
+
+def test_a_token_of_another_session_is_no_good(app: Any, session: str) -> None:
+    """It is bound to the cookie."""
+    headers = {"X-CSRF-Token": csrf_token("somebody else's")}
+    answer = browser(app, session).post(KILL, json={"reason": "errors"}, headers=headers)
+    assert answer.status_code == 400
+
+
+def test_a_wrong_key_hides_the_session(app: Any, session: str) -> None:
+    """An Authorization header counts alone, so it cannot be used to skip the CSRF check."""
+    headers = {"Authorization": "Bearer fl_adm_wrong"}
+    answer = browser(app, session).post(KILL, json={"reason": "errors"}, headers=headers)
+    assert answer.status_code == 401
+
+
+def test_an_ended_session_is_nobody(app: Any, session: str) -> None:
+    """Signing out ends it at once, wherever the cookie is."""
+    app.auth.sign_out(session)
+    assert browser(app, session).get("/api/v1/admin/whoami").status_code == 401
+
+
+def test_strict_headers_are_on_every_answer(app: Any) -> None:
+    """No inline script, no framing, nothing kept by a cache."""
+    answer = browser(app).get("/api/v1/admin/whoami")
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'self'" in policy
+    assert "unsafe-inline" not in policy
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["X-Frame-Options"] == "DENY"
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_errors_outside_the_api_are_pages(app: Any, session: str) -> None:
+    """People get HTML, programs JSON."""
+    assert browser(app, session).get("/production/nothing/here").mimetype == "text/html"
+    assert browser(app, session).get("/api/v1/admin/nothing").mimetype == "application/json"
+
+
+def test_the_sign_in_form_works_through_the_edge(app: Any, call: Any, csrf_of: Any) -> None:
+    """The token is bound to a cookie before there is a session, and a form needs it."""
+    page = call(app.asgi, "GET", "/login")
+    assert page.status == 200
+    cookie = page.headers["set-cookie"].split(";")[0]
+    assert "HttpOnly" in page.headers["set-cookie"]
+    form = f"csrf_token={csrf_of(page.body.decode())}&email=x%40example.com&password=wrong"
+    headers = [("cookie", cookie), ("content-type", "application/x-www-form-urlencoded")]
+    assert call(app.asgi, "POST", "/login", headers, form.encode()).status != 400
+    assert call(app.asgi, "POST", "/login", headers[1:], form.encode()).status == 400
+
+
+@pytest.mark.parametrize(("url", "secure"), [(None, False), ("https://flags.example.com", True)])
+def test_cookies_are_secure_where_the_url_is(tmp_path: Path, url: str | None, secure: bool) -> None:
+    """By the public URL of the server."""
+    with create_app(Config(data=tmp_path, url=url)) as app:
+        answer = browser(app).get("/login")
+        assert ("Secure" in answer.headers["Set-Cookie"]) is secure
+
+
+def test_the_log_has_the_rule_not_the_path(app: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A setup link's token must not reach a log."""
+    caplog.set_level("INFO")
+    browser(app).post("/setup/very-secret", data={"password": "also-secret"})
+    assert "POST /setup/<" in caplog.text
+    assert "secret" not in caplog.text
