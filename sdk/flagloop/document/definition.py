@@ -3,22 +3,26 @@
 Percentages are exact integers: millionths of a percent, so 25% is 25_000_000 and `WHOLE`
 is 100%. Durations are seconds, times are epoch seconds (float, UTC). Nothing here parses,
 hashes or evaluates.
+
+They are named tuples, not dataclasses: as immutable, but made in a third of the time, and twenty
+frozen dataclasses would cost each start of an application 10 ms.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 WHOLE = 100_000_000
 """100%, in millionths of a percent."""
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
 VariantType: TypeAlias = Literal["boolean", "string", "integer", "number", "json"]
 
 
-@dataclass(frozen=True, slots=True)
-class Test:
+class Test(NamedTuple):
     """One leaf condition: `attribute operator constant` (a list constant is a tuple)."""
 
     attribute: str
@@ -26,29 +30,25 @@ class Test:
     constant: Any
 
 
-@dataclass(frozen=True, slots=True)
-class All:
+class All(NamedTuple):
     """Every part holds (an empty one is true)."""
 
     parts: tuple[Condition, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class AnyOf:
+class AnyOf(NamedTuple):
     """At least one part holds (an empty one is false)."""
 
     parts: tuple[Condition, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Not:
+class Not(NamedTuple):
     """The part does not hold."""
 
     part: Condition
 
 
-@dataclass(frozen=True, slots=True)
-class InSegment:
+class InSegment(NamedTuple):
     """The context is in any of the segments."""
 
     segments: tuple[str, ...]
@@ -57,8 +57,7 @@ class InSegment:
 Condition: TypeAlias = Test | All | AnyOf | Not | InSegment
 
 
-@dataclass(frozen=True, slots=True)
-class Rollout:
+class Rollout(NamedTuple):
     """A share that climbs by stages from variant `from_` to variant `to`."""
 
     to: str
@@ -73,8 +72,7 @@ class Rollout:
     paused: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """Condition -> serve, split or rollout (exactly one of the three is set)."""
 
     name: str
@@ -90,8 +88,7 @@ class Rule:
     experiment: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Killed:
+class Killed(NamedTuple):
     """Why, by whom and when a flag was killed (all None for the bare `killed: true`)."""
 
     reason: str | None = None
@@ -99,8 +96,7 @@ class Killed:
     at: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
+class Flag(NamedTuple):
     """One flag. `variants` keeps the written order; `off` None means the caller's default."""
 
     key: str
@@ -121,8 +117,7 @@ class Flag:
     expires: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """A named condition."""
 
     key: str
@@ -130,8 +125,7 @@ class Segment:
     description: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(NamedTuple):
     """Experiments of one layer hold disjoint ranges of its units."""
 
     key: str
@@ -139,8 +133,7 @@ class Layer:
     description: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Holdout:
+class Holdout(NamedTuple):
     """Units that get the default of every flag that names this holdout."""
 
     key: str
@@ -149,16 +142,14 @@ class Holdout:
     description: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Exceeds:
+class Exceeds(NamedTuple):
     """An event counts when its property is over the limit."""
 
     property: str
     limit: float
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
+class Metric(NamedTuple):
     """How events become one number per unit (neither sum nor exceeds: conversion)."""
 
     key: str
@@ -170,8 +161,7 @@ class Metric:
     description: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class LayerRange:
+class LayerRange(NamedTuple):
     """The half-open range of a layer that an experiment holds."""
 
     layer: str
@@ -179,8 +169,7 @@ class LayerRange:
     high: int
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """How an experiment will be judged; percentages as everywhere, `days` whole days."""
 
     method: str = "sequential"
@@ -190,8 +179,7 @@ class Plan:
     days: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Experiment:
+class Experiment(NamedTuple):
     """A split with a plan."""
 
     key: str
@@ -207,16 +195,15 @@ class Experiment:
     description: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(NamedTuple):
     """All definitions of one environment."""
 
     version: int = 1
     environment: str | None = None
     recording: tuple[str, ...] = ()
-    segments: Mapping[str, Segment] = field(default_factory=dict)
-    layers: Mapping[str, Layer] = field(default_factory=dict)
-    holdouts: Mapping[str, Holdout] = field(default_factory=dict)
-    metrics: Mapping[str, Metric] = field(default_factory=dict)
-    experiments: Mapping[str, Experiment] = field(default_factory=dict)
-    flags: Mapping[str, Flag] = field(default_factory=dict)
+    segments: Mapping[str, Segment] = _NOTHING
+    layers: Mapping[str, Layer] = _NOTHING
+    holdouts: Mapping[str, Holdout] = _NOTHING
+    metrics: Mapping[str, Metric] = _NOTHING
+    experiments: Mapping[str, Experiment] = _NOTHING
+    flags: Mapping[str, Flag] = _NOTHING

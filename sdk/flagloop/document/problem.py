@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 Path: TypeAlias = tuple[str | int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """One problem: `path` leads from the document's root to the place, `line` is 1-based."""
 
     message: str
@@ -21,11 +19,11 @@ class Problem:
 
     def at(self, line: int | None) -> Problem:
         """The same problem at `line`."""
-        return replace(self, line=line)
+        return self._replace(line=line)
 
     def under(self, *prefix: str | int) -> Problem:
         """The same problem with `prefix` put before its path."""
-        return replace(self, path=prefix + self.path)
+        return self._replace(path=prefix + self.path)
 
     def render(self, file: str = "") -> str:
         """One line for people: `file:line: path: message (hint)`."""

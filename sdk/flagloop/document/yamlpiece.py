@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from flagloop.document.problem import Problem
@@ -74,7 +73,7 @@ def _shifted(line: str, shift: int) -> str:
 def _moved(problems: list[Problem], skipped: int) -> list[Problem]:
     """Lines of the wrapped text as lines of the text that was given."""
     return [
-        replace(problem, line=max(1, problem.line - 1 + skipped)) if problem.line else problem
+        problem._replace(line=max(1, problem.line - 1 + skipped)) if problem.line else problem
         for problem in problems
     ]
 

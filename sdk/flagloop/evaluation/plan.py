@@ -7,7 +7,7 @@ numbers, tests and `Decision` objects. Every range is half-open, `[low, high)` o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from flagloop.document.definition import (
@@ -193,7 +193,7 @@ class _Builder:
         try:
             return look_up(key)
         except BrokenError as error:
-            self.problems += [replace(problem, path=path) for problem in error.problems]
+            self.problems += [problem._replace(path=path) for problem in error.problems]
             return None
 
     def refuse(self, message: str, path: Path, hint: str | None = None) -> None:
@@ -272,7 +272,7 @@ class _Builder:
         try:
             return make_tests(condition, self.library.segment)
         except BrokenError as error:
-            self.problems += [replace(each, path=(*path, "when")) for each in error.problems]
+            self.problems += [each._replace(path=(*path, "when")) for each in error.problems]
         except ValueError as error:
             message, _, hint = str(error).partition("; ")
             self.refuse(message, (*path, "when"), hint or None)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from flagloop.errors import DocumentError, TransportError
 
@@ -20,8 +19,7 @@ SETTLED = 2.0
 """Seconds after which a file's time stamp must have moved if its content did."""
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """All definitions at one revision, in the mapping form; `at` is in epoch seconds."""
 
     mapping: Mapping[str, Any]
