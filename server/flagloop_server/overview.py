@@ -1,0 +1,304 @@
+"""What the flag list and a flag's page show: state, who gets what, usage.
+
+Pure: frozen definitions and counts in, frozen rows out. Times are epoch milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeAlias
+
+from flagloop.document.definition import WHOLE, Document, Flag, Rule
+from flagloop.document.percent import format_percent
+from flagloop_server import wording
+from flagloop_server.store.events import LiveCounts, Usage
+
+DAY_MS = 86_400_000
+UNUSED_DAYS = 30
+
+NO_USAGE = Usage(0, None, (0,) * 24, {}, {}, {})
+"""Of a flag that nobody asked for in the last 24 hours."""
+
+State: TypeAlias = Literal["live", "canary", "paused", "off", "killed"]
+
+
+@dataclass(frozen=True, slots=True)
+class FlagRow:
+    """One line of the flag list."""
+
+    key: str
+    flag: Flag
+    state: State
+    sentence: str
+    usage: Usage
+    stale: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What the list's address asks for; an empty text asks for nothing."""
+
+    text: str = ""
+    state: str = ""
+    owner: str = ""
+    tag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleRow:
+    """One rule as a card: `took` evaluations today, `part` of all of them (None: no data)."""
+
+    number: int
+    name: str
+    who: str
+    outcome: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+    share: str
+    serves: bool
+    took: int
+    part: float | None
+    is_rollout: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VariantRow:
+    """One variant: its value, evaluations today, units exposed and their events."""
+
+    name: str
+    value: Any
+    evaluations: int = 0
+    part: float | None = None
+    units: int = 0
+    events: Mapping[str, int] = field(default_factory=dict)
+
+
+def state_of(flag: Flag, document: Document) -> State:
+    """The one word for a flag's state.
+
+    `off` says that everyone gets the variant that a kill would serve; `canary` that a rollout
+    is on its way.
+    """
+    if flag.killed is not None:
+        return "killed"
+    rules, _ = wording.reachable_rules(flag, document)
+    rollouts = [rule.rollout for rule in rules if rule.rollout is not None]
+    if any(rollout.paused for rollout in rollouts):
+        return "paused"
+    if any(0 < rollout.stage < WHOLE for rollout in rollouts):
+        return "canary"
+    if wording.reachable_variants(flag, document) == {flag.off}:
+        return "off"
+    return "live"
+
+
+def stale_reasons(flag: Flag, usage: Usage, now: int) -> tuple[str, ...]:
+    """Why the flag looks ready to be removed, with the proof; empty when it does not."""
+    reasons = []
+    today = datetime.fromtimestamp(now / 1000, UTC).date().isoformat()
+    if flag.expires is not None and flag.expires < today:
+        reasons.append(f"expired on {flag.expires}")
+    if (
+        usage.last_seen_ms is not None
+        and (days := (now - usage.last_seen_ms) // DAY_MS) >= UNUSED_DAYS
+    ):
+        reasons.append(f"not evaluated for {days:,} days")
+    return tuple(reasons)
+
+
+def flag_row(key: str, flag: Flag, document: Document, usage: Usage, now: int) -> FlagRow:
+    """The row of one flag."""
+    return FlagRow(
+        key=key,
+        flag=flag,
+        state=state_of(flag, document),
+        sentence=wording.who_gets_what(flag, document),
+        usage=usage,
+        stale=stale_reasons(flag, usage, now),
+    )
+
+
+def flag_rows(document: Document, usage: Mapping[str, Usage], now: int) -> list[FlagRow]:
+    """A row for each flag, in the document's order."""
+    return [
+        flag_row(key, flag, document, usage.get(key, NO_USAGE), now)
+        for key, flag in document.flags.items()
+    ]
+
+
+def has_revision(seen: str | None, lineage: str, needed: int) -> bool:
+    """Whether an instance that reports revision `seen` has `<lineage>.<needed>` or a later one."""
+    name, _, number = (seen or "").rpartition(".")
+    return name == lineage and number.isdecimal() and int(number) >= needed
+
+
+def select(rows: Iterable[FlagRow], wanted: Filter) -> list[FlagRow]:
+    """The rows that the filter asks for; every word of its text must occur somewhere."""
+    words = wanted.text.casefold().split()
+    return [row for row in rows if _matches(row, wanted) and _contains(row, words)]
+
+
+def _matches(row: FlagRow, wanted: Filter) -> bool:
+    if wanted.state and wanted.state != row.state and not (wanted.state == "stale" and row.stale):
+        return False
+    if wanted.owner and row.flag.owner != wanted.owner:
+        return False
+    return not wanted.tag or wanted.tag in row.flag.tags
+
+
+def _contains(row: FlagRow, words: Sequence[str]) -> bool:
+    flag = row.flag
+    text = " ".join((flag.key, flag.description, flag.owner, *flag.tags, *flag.variants))
+    text = text.casefold()
+    return all(word in text for word in words)
+
+
+def summary(rows: Sequence[FlagRow]) -> str:
+    """`42 live, 1 canary, 3 off, 1 killed, 5 stale`; states that none has are left out."""
+    parts = []
+    for state in ("live", "canary", "paused", "off", "killed"):
+        number = sum(row.state == state for row in rows)
+        if number:
+            parts.append(f"{number:,} {state}")
+    stale = sum(bool(row.stale) for row in rows)
+    if stale:
+        parts.append(f"{stale:,} stale")
+    return ", ".join(parts)
+
+
+def rule_rows(flag: Flag, document: Document, usage: Usage) -> list[RuleRow]:
+    """The rules in order, each with the evaluations that it took."""
+    total = sum(usage.by_rule.values())
+    reachable = {rule.name for rule in wording.reachable_rules(flag, document)[0]}
+    rows = []
+    for number, rule in enumerate(flag.rules, 1):
+        took = usage.by_rule.get(rule.name, 0)
+        rows.append(
+            RuleRow(
+                number=number,
+                name=rule.name,
+                who=wording.who_words(rule.when),
+                outcome=wording.portions(rule),
+                notes=_notes(rule, document, reachable),
+                share=share_of(rule),
+                serves=rule.name in reachable and flag.killed is None,
+                took=took,
+                part=took / total if total else None,
+                is_rollout=rule.rollout is not None,
+            )
+        )
+    return rows
+
+
+def unserved_parts(usage: Usage) -> tuple[float | None, float | None]:
+    """The parts of the evaluations without a rule: (default, off); None without data.
+
+    `off` are those of a killed flag or of a prerequisite that was not met.
+    """
+    total = sum(usage.by_rule.values())
+    if not total:
+        return None, None
+    off = usage.by_reason.get("DISABLED", 0)
+    return (usage.by_rule.get(None, 0) - off) / total, off / total
+
+
+def variant_rows(
+    flag: Flag,
+    usage: Usage,
+    counts: LiveCounts,
+) -> list[VariantRow]:
+    """A row for each variant, in the written order."""
+    total = sum(usage.by_variant.values())
+    rows = []
+    for name, value in flag.variants.items():
+        served = usage.by_variant.get(name, 0)
+        rows.append(
+            VariantRow(
+                name=name,
+                value=value,
+                evaluations=served,
+                part=served / total if total else None,
+                units=counts.units.get(name, 0),
+                events={
+                    event: by_variant[name].units
+                    for event, by_variant in counts.events.items()
+                    if name in by_variant
+                },
+            )
+        )
+    return rows
+
+
+def _notes(rule: Rule, document: Document, reachable: set[str]) -> tuple[str, ...]:
+    notes = []
+    if rule.rollout is None and rule.share is not None:
+        notes.append(f"takes {format_percent(rule.share)} of them, the others fall through")
+    if rule.unit != "key":
+        notes.append(f"unit {rule.unit}")
+    if window := wording.window_words(rule):
+        notes.append(window)
+    if rule.experiment is not None:
+        experiment = document.experiments.get(rule.experiment)
+        notes.append(f"experiment {rule.experiment}, {experiment.status if experiment else '?'}")
+        if experiment is not None and experiment.layer is not None:
+            place = experiment.layer
+            low, high = format_percent(place.low), format_percent(place.high)
+            notes.append(f"layer {place.layer} from {low} to {high}")
+    if rule.rollout is not None:
+        stages = ", ".join(format_percent(stage) for stage in rule.rollout.stages)
+        notes.append(f"stages {stages}" + (", paused" if rule.rollout.paused else ""))
+    if rule.name not in reachable:
+        notes.append(_why_idle(rule, document))
+    return tuple(notes)
+
+
+def _why_idle(rule: Rule, document: Document) -> str:
+    if wording.serves(rule, document):
+        return "never reached: a rule above serves everyone"
+    return "serves nobody: share 0%" if rule.share == 0 else "serves nobody: draft experiment"
+
+
+def share_of(rule: Rule) -> str:
+    """The percentage that the share control of a rule moves."""
+    if rule.rollout is not None:
+        return format_percent(rule.rollout.stage)
+    return format_percent(WHOLE if rule.share is None else rule.share)
+
+
+def sparkline(hours: Sequence[int], width: int = 96, height: int = 20) -> str:
+    """The points of an SVG polyline over the hours, scaled to the highest."""
+    if not hours or not any(hours):
+        return ""
+    top = max(hours)
+    step = width / max(len(hours) - 1, 1)
+    return " ".join(
+        f"{index * step:.1f},{1 + (height - 2) * (1 - n / top):.1f}"
+        for index, n in enumerate(hours)
+    )
+
+
+def dependents(document: Document, section: str, key: str) -> list[str]:
+    """The flags that name the item, in the document's order."""
+    return [
+        name
+        for name, flag in document.flags.items()
+        if (section == "flags" and any(need == key for need, _ in flag.requires))
+        or (section == "holdouts" and flag.holdout == key)
+        or (section == "experiments" and any(rule.experiment == key for rule in flag.rules))
+    ]
+
+
+def disturbed(document: Document, changed: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """A warning for each running experiment whose flag is among the changed items."""
+    found = []
+    for section, key in changed:
+        flag = document.flags.get(key) if section == "flags" else None
+        for rule in flag.rules if flag is not None else ():
+            experiment = document.experiments.get(rule.experiment or "")
+            if experiment is not None and experiment.status == "running":
+                found.append(
+                    f"Experiment {experiment.key} runs on {key}: a change of who gets what "
+                    "disturbs its result."
+                )
+    return tuple(found)

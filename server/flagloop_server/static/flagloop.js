@@ -1,0 +1,14 @@
+// Loads one module for each behaviour. Every page works without them.
+import { startClock } from "./clock.js";
+import { startKeyboard } from "./keyboard.js";
+import { startLive } from "./live.js";
+import { startMenus } from "./menus.js";
+import { startPreview } from "./preview.js";
+import { startCopy } from "./copy.js";
+
+startClock();
+startCopy();
+startKeyboard();
+startLive();
+startMenus();
+startPreview();

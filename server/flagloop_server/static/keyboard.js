@@ -1,0 +1,51 @@
+// `/` search, `j` `k` move, Enter open, `x` kill, `e` edit, `?` help.
+
+let selected = -1;
+
+function rows() {
+  return [...document.querySelectorAll("[data-rows] [data-row]")];
+}
+
+function select(step) {
+  const all = rows();
+  if (!all.length) return;
+  all[selected]?.removeAttribute("data-selected");
+  selected = Math.min(all.length - 1, Math.max(0, selected + step));
+  const row = all[selected];
+  row.setAttribute("data-selected", "");
+  row.querySelector("a")?.focus({ preventScroll: true });
+  row.scrollIntoView({ block: "nearest" });
+}
+
+function inRow(selector) {
+  return rows()[selected]?.querySelector(selector) ?? document.querySelector(`main > * ${selector}`);
+}
+
+function kill() {
+  const menu = document.querySelector("details[data-kill]");
+  if (menu) {
+    menu.open = true;
+    return;
+  }
+  rows()[selected]?.querySelector("[data-kill-link]")?.click();
+}
+
+const ACTIONS = {
+  "/": () => document.querySelector("[data-search]")?.focus(),
+  j: () => select(1),
+  k: () => select(-1),
+  x: kill,
+  e: () => inRow("[data-edit]")?.click(),
+  "?": () => document.querySelector("dialog[data-help]")?.showModal(),
+};
+
+export function startKeyboard() {
+  document.addEventListener("keydown", (event) => {
+    const inField = event.target.closest?.("input, textarea, select, dialog");
+    if (inField || event.ctrlKey || event.metaKey || event.altKey) return;
+    const action = ACTIONS[event.key];
+    if (!action) return;
+    event.preventDefault();
+    action();
+  });
+}

@@ -1,0 +1,25 @@
+// A form with data-preview shows what it would do while one still types: its fields are sent by
+// GET to that address, the fragment that comes back replaces the target.
+
+const QUIET = 300;
+
+export function startPreview() {
+  for (const form of document.querySelectorAll("form[data-preview]")) {
+    const target = document.getElementById(form.dataset.previewTarget);
+    let timer;
+    let latest = 0;
+    const show = async () => {
+      const mine = ++latest;
+      const query = new URLSearchParams(new FormData(form));
+      query.delete("csrf_token");
+      const answer = await fetch(`${form.dataset.preview}?${query}`);
+      if (mine !== latest || answer.redirected) return;
+      target.innerHTML = await answer.text();
+    };
+    form.addEventListener("input", (event) => {
+      if (!event.target.matches("[data-preview-field]")) return;
+      clearTimeout(timer);
+      timer = setTimeout(() => show().catch(() => {}), QUIET);
+    });
+  }
+}

@@ -1,0 +1,139 @@
+"""What a change would do, from recorded contexts, before it is saved.
+
+Pure: two mapping forms and contexts in, frozen counts and sentences out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from flagloop.document.schema import references
+from flagloop.evaluation.replay import FlagReplay, replay
+from flagloop.evaluation.ruleset import Ruleset
+from flagloop_server.store import Ref
+from flagloop_server.store.events import RecordedContext
+from flagloop_server.wording import join_words
+
+BUDGET = 400_000
+"""Evaluations that a preview may cost; with many flags fewer contexts are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """So many recorded contexts would get another variant of a flag."""
+
+    flag: str
+    before: str
+    after: str
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """The effect on `contexts` recorded ones; `unjudged` names what cannot be known."""
+
+    contexts: int
+    moves: tuple[Move, ...]
+    unjudged: tuple[str, ...]
+    period: str
+    sentence: str
+
+    @property
+    def moved(self) -> bool:
+        """Whether any recorded context would get another variant."""
+        return bool(self.moves)
+
+
+def affected(sections: Mapping[str, Any], changed: Iterable[Ref]) -> set[str]:
+    """The flags that changed, or that name a changed item, also through others."""
+    named_by: dict[Ref, set[Ref]] = {}
+    for section in ("segments", "experiments", "flags"):
+        for key, item in (sections.get(section) or {}).items():
+            for ref in references(section, item):
+                named_by.setdefault(ref, set()).add((section, key))
+    found: set[Ref] = set()
+    waiting = list(changed)
+    while waiting:
+        ref = waiting.pop()
+        if ref not in found:
+            found.add(ref)
+            waiting.extend(named_by.get(ref, ()))
+    return {key for section, key in found if section == "flags"}
+
+
+def what_if(
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    recorded: Sequence[RecordedContext],
+    changed: Iterable[Ref],
+    now: float,
+) -> WhatIf:
+    """Who of the recorded contexts (newest first) would get another variant; `now` is in s."""
+    refs = list(changed)
+    flags = sorted(affected(before, refs) | affected(after, refs))
+    sample = recorded[: max(1, BUDGET // (2 * max(1, len(flags))))]
+    kept = sample[0].recorded if sample else frozenset()
+    contexts = [one.context for one in sample]
+    done = replay(Ruleset(before), Ruleset(after), contexts, flags=flags, now=now, recorded=kept)
+    results = [result for result in done.flags.values() if result.before or result.after]
+    moves = [move for result in results for move in _moves(result)]
+    return WhatIf(
+        contexts=len(sample),
+        moves=tuple(moves),
+        unjudged=tuple(_unjudged(result) for result in results if result.unjudged),
+        period=_period(sample),
+        sentence=_sentence(moves, len(sample), flags),
+    )
+
+
+def _moves(result: FlagReplay) -> list[Move]:
+    by_size = sorted(result.moves.items(), key=lambda move: -move[1])
+    return [
+        Move(result.flag, _name(old, result.before), _name(new, result.after), n)
+        for (old, new), n in by_size
+    ]
+
+
+def _name(variant: str | None, there: bool) -> str:
+    if variant is not None:
+        return variant
+    return "the caller's default" if there else "no flag (the caller's default)"
+
+
+def _unjudged(result: FlagReplay) -> str:
+    parts = [
+        f"rule {one.rule} tests {join_words(one.attributes, 'and')}" for one in result.unjudged
+    ]
+    return f"{result.flag}: {'; '.join(parts)}, which no recorded context has"
+
+
+def _period(sample: Sequence[RecordedContext]) -> str:
+    if not sample:
+        return ""
+    times = [one.at for one in sample]
+    first, last = (datetime.fromtimestamp(at / 1000, UTC) for at in (min(times), max(times)))
+    return f"from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
+
+
+def _sentence(moves: Sequence[Move], contexts: int, flags: Sequence[str]) -> str:
+    if not flags:
+        return "No flag decides differently: nothing that evaluation reads was changed."
+    if not contexts:
+        return (
+            "Nobody can be counted: no contexts are recorded in this environment yet. "
+            "They come with the evaluations of applications that use a server key."
+        )
+    of = f"of {contexts:,} recorded contexts"
+    if not moves:
+        return f"None {of} would get another variant."
+    if len({move.flag for move in moves}) > 1:
+        several = len({move.flag for move in moves})
+        total = max(sum(one.n for one in moves if one.flag == move.flag) for move in moves)
+        return f"Up to {total:,} {of} move in {several:,} flags."
+    if len(moves) == 1:
+        return f"{moves[0].n:,} {of} move {moves[0].before} → {moves[0].after}."
+    parts = [f"{move.n:,} {move.before} → {move.after}" for move in moves]
+    return f"{sum(move.n for move in moves):,} {of} move: {', '.join(parts)}."

@@ -1,0 +1,267 @@
+"""What people come for, done in a real browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+if TYPE_CHECKING:
+    from scene import Scene
+    from selenium.webdriver import Chrome
+    from selenium.webdriver.remote.webelement import WebElement
+
+
+def one(driver: Chrome, selector: str) -> WebElement:
+    """The first element of a CSS selector."""
+    return driver.find_element(By.CSS_SELECTOR, selector)
+
+
+def button(driver: Chrome, text: str) -> WebElement:
+    """The button, link or summary that says `text`."""
+    path = f"//*[self::button or self::a or self::summary][contains(., '{text}')]"
+    return driver.find_element(By.XPATH, path)
+
+
+def body(driver: Chrome) -> str:
+    """All text that is seen."""
+    return one(driver, "body").text
+
+
+def arrive(driver: Chrome, tools: Any, text: str) -> None:
+    """Wait until the page says `text`."""
+
+    def seen() -> bool:
+        found: bool = driver.execute_script(
+            "return document.readyState === 'complete'"
+            " && document.body.innerText.includes(arguments[0])",
+            text,
+        )
+        return found
+
+    tools.until(seen, f"'{text}' on {driver.current_url}")
+
+
+def press(driver: Chrome, keys: str) -> None:
+    """Type into whatever has the focus."""
+    driver.switch_to.active_element.send_keys(keys)
+
+
+def test_the_setup_link_makes_the_first_admin(
+    signed_out: Chrome, tools: Any, tmp_path: Path
+) -> None:
+    """The link of the first start asks for a password, signs in, and works once."""
+    driver = signed_out
+    with tools.serving(tmp_path) as fresh:
+        driver.get(f"{fresh.url}{fresh.app.setup_link}")
+        one(driver, "#email").send_keys("first@example.com")
+        one(driver, "#name").send_keys("First")
+        one(driver, "#password").send_keys("too short")
+        driver.execute_script("document.querySelector('#password').removeAttribute('minlength')")
+        button(driver, "Set password").click()
+        arrive(driver, tools, "at least")
+        assert one(driver, "#email").get_attribute("value") == "first@example.com"
+        one(driver, "#password").send_keys("a password that is long")
+        button(driver, "Set password").click()
+        arrive(driver, tools, "No flags in production yet")
+        cookie = driver.get_cookie("flagloop_session")
+        assert cookie is not None
+        assert cookie["httpOnly"]
+        assert cookie["sameSite"] == "Lax"
+        driver.delete_all_cookies()
+        driver.get(f"{fresh.url}{fresh.app.setup_link}")
+        arrive(driver, tools, "used")
+        driver.get(f"{fresh.url}/environments/production/keys")
+        one(driver, "#email").send_keys("first@example.com")
+        one(driver, "#password").send_keys("a password that is long")
+        button(driver, "Sign in").click()
+        arrive(driver, tools, "Keys of production")
+
+
+def test_find_and_kill_by_keyboard_and_undo(driver: Chrome, scene: Scene, tools: Any) -> None:
+    """From the list: search, open, kill with a reason, undo; the text is what it was."""
+    tools.add_flag(scene, "by_keyboard")
+    before = tools.item_text(scene, "by_keyboard")
+    driver.get(f"{scene.url}/")
+    arrive(driver, tools, "Flags in production")
+    press(driver, "/")
+    press(driver, "by_keyboard" + Keys.ENTER)
+    arrive(driver, tools, "1 of")  # the caption of the table
+    press(driver, "j")
+    press(driver, Keys.ENTER)
+    arrive(driver, tools, "Rules, in order")
+    one(driver, "body").send_keys("x")
+    tools.until(lambda: driver.switch_to.active_element.get_attribute("id") == "reason", "focus")
+    press(driver, "errors doubled" + Keys.ENTER)
+    arrive(driver, tools, "Killed by_keyboard.")
+    assert "by_keyboard is killed in production: everyone gets control (errors doubled)" in body(
+        driver
+    )
+    assert "killed:" in tools.item_text(scene, "by_keyboard")
+    button(driver, "Undo").click()
+    arrive(driver, tools, "Restored by_keyboard")
+    assert tools.item_text(scene, "by_keyboard") == before
+
+
+def test_kill_and_restore_without_javascript(scriptless: Chrome, scene: Scene, tools: Any) -> None:
+    """Both are plain forms."""
+    driver = scriptless
+    before_address = tools.add_flag(scene, "no_script")
+    driver.get(f"{scene.url}/environments/production/flags?q=no_script")
+    button(driver, "Kill …").click()
+    assert driver.current_url.startswith(before_address)
+    one(driver, "#reason").send_keys("INC-12")
+    button(driver, "Kill no_script in production").click()
+    assert "Killed no_script." in body(driver)
+    assert "killed:" in tools.item_text(scene, "no_script")
+    button(driver, "Restore: the rules apply again").click()
+    assert "Restored no_script" in body(driver)
+    assert "killed:" not in tools.item_text(scene, "no_script")
+
+
+def test_a_kill_needs_a_reason(scriptless: Chrome, scene: Scene, tools: Any) -> None:
+    """An empty reason stops at the browser; a blank one at the server, which says so."""
+    driver = scriptless
+    driver.get(tools.add_flag(scene, "needs_reason") + "?kill=1")
+    one(driver, "#reason").send_keys("   ")
+    button(driver, "Kill needs_reason in production").click()
+    assert "needs a reason" in body(driver)
+    assert "killed:" not in tools.item_text(scene, "needs_reason")
+
+
+def test_raise_a_share_after_a_preview(driver: Chrome, scene: Scene, tools: Any) -> None:
+    """The preview counts recorded contexts while one types; saving changes one line."""
+    driver.get(tools.add_flag(scene, "shared_out"))
+    before = tools.item_text(scene, "shared_out")
+    button(driver, "Change the share (5%)").click()
+    arrive(driver, tools, "Share of canary")
+    field = one(driver, "#share")
+    field.clear()
+    field.send_keys("45")
+    arrive(driver, tools, "recorded contexts move control → treatment")
+    arrive(driver, tools, "Set to 45% in production")
+    one(driver, "#proposal #reason").send_keys("healthy so far")
+    button(driver, "Set to 45% in production").click()
+    arrive(driver, tools, "Changed the share of shared_out.")
+    after = tools.item_text(scene, "shared_out")
+    assert after == before.replace("share: 5%", "share: 45%")
+    assert "45% of everyone gets treatment" in body(driver)
+
+
+def test_share_preview_without_javascript(scriptless: Chrome, scene: Scene, tools: Any) -> None:
+    """The same with two plain forms; a wrong percentage is told in words."""
+    driver = scriptless
+    driver.get(tools.add_flag(scene, "plain_share"))
+    button(driver, "Change the share").click()
+    one(driver, "#share").clear()
+    one(driver, "#share").send_keys("a lot")
+    button(driver, "Show what it would do").click()
+    assert "1 problem, nothing was saved." in body(driver)
+    one(driver, "#share").clear()
+    one(driver, "#share").send_keys("20%")
+    button(driver, "Show what it would do").click()
+    button(driver, "Set to 20% in production").click()
+    assert "Changed the share of plain_share." in body(driver)
+
+
+def test_edit_yaml_then_compare_and_revert(driver: Chrome, scene: Scene, tools: Any) -> None:
+    """An edit shows its diff before it is saved; its revision can be compared and reverted."""
+    driver.get(tools.add_flag(scene, "edited"))
+    before = tools.item_text(scene, "edited")
+    one(driver, "body").send_keys("e")
+    arrive(driver, tools, "Edit edited")
+    field = one(driver, "#text")
+    text = field.get_attribute("value")
+    assert text is not None
+    field.clear()
+    field.send_keys(text.replace("default: control", "default: treatment"))
+    button(driver, "Show what it would do").click()
+    arrive(driver, tools, "-  default: control")
+    assert "+  default: treatment" in body(driver)
+    assert tools.item_text(scene, "edited") == before
+    button(driver, "Save in production").click()
+    arrive(driver, tools, "Saved edited.")
+    changed = tools.item_text(scene, "edited")
+    assert changed == before.replace("default: control", "default: treatment")
+    button(driver, "Compare revisions and revert").click()
+    arrive(driver, tools, "History of edited")
+    button(driver, "Compare").click()
+    arrive(driver, tools, "+  default: treatment")
+    button(driver, "Revert to revision").click()
+    arrive(driver, tools, "-  default: treatment")
+    button(driver, "Revert in production").click()
+    arrive(driver, tools, "Reverted edited.")
+    assert tools.item_text(scene, "edited") == before
+
+
+def test_an_edit_never_overwrites_somebody_else(driver: Chrome, scene: Scene, tools: Any) -> None:
+    """Who saves after another gets their own text back, and sees what changed meanwhile."""
+    driver.get(tools.add_flag(scene, "contested") + "/edit")
+    button(driver, "Show what it would do").click()
+    arrive(driver, tools, "changes nothing")
+    driver.execute_script(
+        "const f = document.querySelector('#text'); f.value = f.value.replace('blue', 'red')"
+    )
+    button(driver, "Show what it would do").click()
+    arrive(driver, tools, "Save in production")
+    from flagloop_server import changes as change
+
+    other = change.set_share("production", "contested", "canary", "9%")
+    scene.app.changes.apply(other, scene.actor, "meanwhile")
+    button(driver, "Save in production").click()
+    arrive(driver, tools, "Not saved")
+    assert "share: 9%" in body(driver)
+    assert "red" in (one(driver, "#text").get_attribute("value") or "")
+    assert "red" not in tools.item_text(scene, "contested")
+
+
+def test_counts_and_state_are_live(driver: Chrome, scene: Scene, tools: Any) -> None:
+    """What applications report and what others change appears without a reload."""
+    driver.get(tools.add_flag(scene, "watched"))
+    cell = "[data-variant=control]"
+    assert one(driver, cell).text == "0"
+    driver.execute_script("window.notReloaded = true")
+    from flagloop_server import changes as change
+
+    tools.visit(scene, 30)
+    scene.app.changes.apply(change.kill("production", "watched"), scene.actor, "from elsewhere")
+    arrive(driver, tools, "watched is killed in production")
+    assert one(driver, cell).text != "0"
+    assert driver.execute_script("return window.notReloaded")
+
+
+def test_a_key_is_shown_once_and_can_be_revoked(driver: Chrome, scene: Scene, tools: Any) -> None:
+    """The secret is in the answer to the form and never again."""
+    driver.get(f"{scene.url}/environments/production/keys")
+    one(driver, "#name").send_keys("shop of the test")
+    button(driver, "Make a key").click()
+    arrive(driver, tools, "Copy its secret now")
+    secret = one(driver, "#secret").text
+    assert secret.startswith("fl_srv_")
+    driver.get(f"{scene.url}/environments/production/keys")
+    assert secret not in driver.page_source
+    button(driver, "shop of the test").click()
+    button(driver, "Revoke shop of the test").click()
+    arrive(driver, tools, "revoked")
+
+
+def test_an_invited_viewer_changes_nothing(signed_out: Chrome, scene: Scene, tools: Any) -> None:
+    """The setup link of an invited viewer leads to pages without any way to change something."""
+    driver = signed_out
+    tools.sign_in(driver, scene, scene.token)
+    driver.get(f"{scene.url}/people")
+    one(driver, "#email").send_keys("viewer@example.com")
+    button(driver, "Invite").click()
+    arrive(driver, tools, "Send this setup link")
+    link = one(driver, ".secret code").text
+    driver.delete_all_cookies()
+    driver.get(link)
+    one(driver, "#password").send_keys("a password for looking" + Keys.ENTER)
+    arrive(driver, tools, "Flags in production")
+    driver.get(f"{scene.url}/environments/production/flags/cta_color")
+    arrive(driver, tools, "Rules, in order")
+    forms = driver.find_elements(By.CSS_SELECTOR, "main form")
+    assert forms == []
+    assert "Edit" not in body(driver)

@@ -1,0 +1,153 @@
+"""Every route asks for the right role; no route was forgotten."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flagloop_server.app import Application
+
+OPEN = {
+    "glossary",
+    "set_theme",
+    "setup",
+    "setup_page",
+    "sign_in",
+    "sign_in_by_link",
+    "sign_in_page",
+    "sign_out",
+    "static",
+}
+ANYBODY_SIGNED_IN = {"start", "environment_list"}
+NEEDS = {
+    "flag_list": "viewer",
+    "flag_page": "viewer",
+    "flag_live": "viewer",
+    "flag_history": "viewer",
+    "history": "viewer",
+    "revision": "viewer",
+    "document": "viewer",
+    "document_text": "viewer",
+    "audit": "viewer",
+    "kill_flag": "editor",
+    "restore_flag": "editor",
+    "undo": "editor",
+    "share_page": "editor",
+    "save_share": "editor",
+    "new_flag": "editor",
+    "edit_flag": "editor",
+    "preview_edit": "editor",
+    "save_edit": "editor",
+    "revert_page": "editor",
+    "save_revert": "editor",
+    "keys": "admin",
+    "create_key": "admin",
+    "revoke_key": "admin",
+    "create_environment": "owner",
+    "change_environment": "owner",
+    "people": "owner",
+    "invite": "owner",
+    "change_person": "owner",
+}
+"""Endpoint -> the least role; `owner` stands for admin of every environment."""
+
+ORDER = ("nobody", "viewer", "editor", "admin", "owner")
+VALUES = {
+    "environment": "production",
+    "flag": "cta_color",
+    "rule": "half",
+    "number": "2",
+    "email": "viewer-production@example.com",
+    "filename": "flagloop.css",
+    "token": "none",
+}
+NOT_DONE = {303, 401, 403}
+
+
+def pages_of(app: Application) -> list[tuple[str, str, str]]:
+    """(endpoint, method, path) of each route of the pages."""
+    found = []
+    for rule in app.flask.url_map.iter_rules():
+        if rule.endpoint.startswith("pages."):
+            method = "POST" if "POST" in (rule.methods or ()) else "GET"
+            arguments = {name: VALUES[name] for name in rule.arguments}
+            path = app.flask.url_map.bind("").build(rule.endpoint, arguments, method=method)
+            found.append((rule.endpoint.removeprefix("pages."), method, path))
+    return found
+
+
+def test_each_route_has_a_least_role(shop: Application) -> None:
+    """A new route without a line in the table above fails here."""
+    endpoints = {endpoint for endpoint, _, _ in pages_of(shop)}
+    assert endpoints == OPEN | ANYBODY_SIGNED_IN | set(NEEDS)
+
+
+@pytest.mark.parametrize("role", ORDER)
+def test_roles_hold_on_every_route(shop: Application, visit: Any, role: str) -> None:
+    """Below the least role nothing is shown or done; from it on the route answers."""
+    visitor = {
+        "nobody": lambda: visit(None),
+        "owner": lambda: visit("admin", "*"),
+    }.get(role, lambda: visit(role))()
+    before = shop.store.environment("production").revision
+    people = len(shop.auth.users())
+    for endpoint, method, path in pages_of(shop):
+        if endpoint not in NEEDS or ORDER.index(NEEDS[endpoint]) <= ORDER.index(role):
+            continue
+        if method == "GET":
+            response = visitor.client.get(path)
+        else:
+            visitor.get("/glossary")
+            response = visitor.client.post(path, data={"csrf_token": token(visitor.html)})
+        assert response.status_code in NOT_DONE, (endpoint, response.status_code)
+        if response.status_code == 303:
+            assert role == "nobody", endpoint
+            assert "/login" in response.location
+    assert shop.store.environment("production").revision == before
+    assert len(shop.auth.users()) == people
+
+
+@pytest.mark.parametrize("role", ORDER[1:])
+def test_pages_open_for_those_who_may(shop: Application, visit: Any, role: str) -> None:
+    """Every page that the role may see answers 200."""
+    visitor = visit("admin", "*") if role == "owner" else visit(role)
+    if role != "viewer":
+        shop.auth.create_user("viewer-production@example.com", "v", {}, app_actor())
+    for endpoint, method, path in pages_of(shop):
+        if method != "GET" or endpoint in OPEN or endpoint == "start":
+            continue
+        if endpoint in NEEDS and ORDER.index(NEEDS[endpoint]) > ORDER.index(role):
+            continue
+        assert visitor.client.get(path).status_code == 200, endpoint
+
+
+def test_a_role_counts_in_its_environment_only(visit: Any) -> None:
+    """An admin of development sees nothing of production, and no link to it."""
+    visitor = visit("admin", "development")
+    assert visitor.client.get("/environments/development/keys").status_code == 200
+    assert visitor.client.get("/environments/production/flags").status_code == 403
+    assert "production" not in visitor.client.get("/environments").text.replace(
+        "not production", ""
+    )
+    assert "cta_color" not in visitor.client.get("/audit").text
+
+
+def test_forms_without_the_token_are_refused(shop: Application, visit: Any) -> None:
+    """A form that another site sends changes nothing."""
+    visitor = visit("editor")
+    path = "/environments/production/flags/cta_color/kill"
+    assert visitor.client.post(path, data={"reason": "evil"}).status_code == 400
+    assert "killed" not in shop.store.document("production").document.text
+
+
+def app_actor() -> Any:
+    """Somebody to invite people."""
+    from flagloop_server.store import Actor
+
+    return Actor("person", "ben@example.com")
+
+
+def token(html: str) -> str:
+    """The token of the page's forms."""
+    return html.partition('name="csrf_token" value="')[2].partition('"')[0]
