@@ -202,7 +202,7 @@ def _print_conflicts(items: list[dict[str, Any]]) -> None:
 
 def _tell_push(file: Path, answer: Mapping[str, Any], dry_run: bool) -> None:
     """What a push did or would do, item by item."""
-    done = "pushed" if answer.get("applied") else "nothing to change in"
+    done = "pushed" if answer.get("applied") else "nothing new in"
     verb = "would push" if dry_run else done
     click.echo(f"{verb} {file} ({_place_text(answer)})")
     for word in ("taken", "kept", "archived", "removed"):

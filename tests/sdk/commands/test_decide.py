@@ -147,7 +147,9 @@ def test_explain_walks_the_rules(run: Run, file: Path) -> None:
     assert "half" in told.output
     decision = json.loads(run("eval", *words, "--json").stdout)
     explained = json.loads(run("explain", *words, "--json").stdout)
-    assert explained["decision"] == decision
+    steps = explained.pop("steps")
+    assert explained == decision
+    assert [one["name"] for one in steps][:2] == ["staff", "half"]
     assert run("explain", "gone", "--user", "u", "--file", file).exit_code == 1
 
 
