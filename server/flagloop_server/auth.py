@@ -268,7 +268,7 @@ class Auth:
 
     def users(self) -> list[User]:
         """Everyone, oldest first."""
-        return self._people.list()
+        return self._people.all()
 
     def user(self, email: str) -> User:
         """The person of an address; NotFoundError if there is none."""

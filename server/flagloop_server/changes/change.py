@@ -142,8 +142,7 @@ def changed_refs(old: DocumentText, new: DocumentText) -> tuple[Ref, ...]:
     found: list[Ref] = [
         ref
         for ref, item in new.items.items()
-        if (other := old.items.get(ref)) is not item
-        and (other is None or other.text != item.text)
+        if (other := old.items.get(ref)) is not item and (other is None or other.text != item.text)
     ]
     found += [ref for ref in old.items if ref not in new.items]
     for word in {**old.entries, **new.entries}:

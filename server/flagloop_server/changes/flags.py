@@ -29,7 +29,7 @@ def kill(env: str, flag: str) -> Change:
             return Draft(scene.document, (f"'{flag}' is killed already",))
         at = datetime.fromtimestamp(scene.at // 1000, UTC).isoformat().replace("+00:00", "Z")
         killed = {"reason": scene.reason, "by": scene.actor.name, "at": at}
-        return rewrite(scene, ("flags", flag), {**mapping, "killed": killed})
+        return rewrite(scene, ("flags", flag), {"killed": killed, **mapping})
 
     return Change(env, "kill", flag, draft, urgent=True, needs_reason=True)
 
@@ -148,9 +148,7 @@ def _set_paused(env: str, flag: str, rule: str, *, paused: bool) -> Change:
         new = {word: value for word, value in rollout.items() if word != "paused"}
         if paused:
             new["paused"] = True
-        mapping = replace_rule(
-            scene.item("flags", flag).mapping, rule, {**old, "rollout": new}
-        )
+        mapping = replace_rule(scene.item("flags", flag).mapping, rule, {**old, "rollout": new})
         return rewrite(scene, ("flags", flag), mapping)
 
     action = "pause" if paused else "resume"

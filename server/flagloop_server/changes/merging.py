@@ -50,7 +50,7 @@ def revert(env: str, revision: int, *, state: bool = False) -> Change:
     def draft(scene: Scene) -> Draft:
         past = scene.library.document(env, revision).document
         document, notes = past, []
-        for ref, item in past.items.items():
+        for ref in past.items:
             now = scene.document.items.get(ref)
             if now is None or state:
                 continue
@@ -156,7 +156,9 @@ def _kept(ref: Ref, path: Path) -> str:
 
 
 def _ignored(section: str, key: str, path: Path, mine: Any, theirs: Any) -> str:
-    return f"{path_text((section, key, *path))} stays {_shown(theirs)}, the file says {_shown(mine)}"
+    return (
+        f"{path_text((section, key, *path))} stays {_shown(theirs)}, the file says {_shown(mine)}"
+    )
 
 
 def _shown(value: Any) -> str:

@@ -11,9 +11,8 @@ from typing import Any, TypeAlias
 
 from flagloop.document.merge import Merge
 from flagloop.document.problem import Problem, errors
-from flagloop.document.yamlfile import MAX_DOCUMENT, DocumentText
+from flagloop.document.yamlfile import DocumentText
 from flagloop.errors import ConfigError, ConflictError, DocumentError
-from flagloop.evaluation.validate import validate, validate_items
 from flagloop_server.changes.change import (
     Change,
     Draft,
@@ -21,6 +20,7 @@ from flagloop_server.changes.change import (
     Scene,
     changed_refs,
 )
+from flagloop_server.changes.judge import Judge
 from flagloop_server.store import (
     SYSTEM,
     Actor,
@@ -114,6 +114,7 @@ class Changes:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._judge = Judge()
         self._listeners: list[Listener] = []
         self._queue: deque[Applied] = deque()
         self._committing = threading.RLock()
@@ -200,6 +201,7 @@ class Changes:
             stored = self._store.commit(_new_revision(change, work))
             if stored is None:
                 return None
+            self._judge.accept(work.scene.stored, stored, work.changed)
             done = _applied(change, work, stored)
             place = (stored.lineage, stored.revision - 1)
             self._catch_up(stored.environment, stored.environment_id, place)
@@ -212,10 +214,10 @@ class Changes:
         scene = Scene(stored, self._store, actor, reason, self._store.clock())
         draft = change.draft(scene)
         changed = changed_refs(stored.document, draft.document)
-        problems = [*_judge(draft.document, changed), *self._reserved(scene, draft, changed)]
-        if change.urgent and errors(problems):
-            old = {(one.path, one.message) for one in _judge(stored.document, changed)}
-            problems = [one for one in problems if (one.path, one.message) not in old]
+        problems = [
+            *self._judge.problems(stored, draft.document, changed, urgent=change.urgent),
+            *self._reserved(scene, draft, changed),
+        ]
         locate = draft.locate or draft.document.locate
         return _Work(scene, draft, changed, tuple(locate(problems)))
 
@@ -275,20 +277,6 @@ class Changes:
                             calls.callback(listener, done)
             finally:
                 self._inside = False
-
-
-def _judge(document: DocumentText, changed: tuple[Ref, ...]) -> list[Problem]:
-    problems: list[Problem] = []
-    if any(word and not key for word, key in changed):
-        problems = validate(document.mapping)
-    elif any(key for _, key in changed):
-        problems = validate_items(document.mapping, {ref for ref in changed if ref[1]})
-    if sum(len(chunk.text) for chunk in document.chunks) * 4 > MAX_DOCUMENT:
-        size = len(document.raw)
-        if size > MAX_DOCUMENT:
-            text = f"the document would have {size / 1024 / 1024:.1f} MB, at most 4 MB are allowed"
-            problems.append(Problem(text))
-    return problems
 
 
 def _refuse(change: Change, work: _Work, expected: Mapping[Ref, int]) -> None:

@@ -46,21 +46,16 @@ def store(
     between their common beginning and end is hashed and asked for.
     """
     chunks = document.chunks
-    shorter = min(len(chunks), len(known))
-    head = 0
-    while head < shorter and _same(chunks[head], known[head]):
-        head += 1
-    tail = 0
-    while tail < shorter - head and _same(chunks[-1 - tail], known[-1 - tail]):
-        tail += 1
+    head = _alike(chunks, known)
+    tail = _alike(
+        chunks[: head - 1 if head else None : -1], known[: head - 1 if head else None : -1]
+    )
     middle = chunks[head : len(chunks) - tail]
     fresh = [store_one(connection, chunk, _mapping(document, chunk)) for chunk in middle]
     return (*known_ids[:head], *fresh, *known_ids[len(known) - tail :])
 
 
-def store_one(
-    connection: sqlite3.Connection, chunk: Chunk, mapping: Any
-) -> int:
+def store_one(connection: sqlite3.Connection, chunk: Chunk, mapping: Any) -> int:
     """The number of one chunk, inserted when it is new."""
     words = (chunk.kind, chunk.section, chunk.key, chunk.text)
     digest = hashlib.sha256("\0".join(words).encode()).digest()
@@ -111,9 +106,13 @@ def _rows(connection: sqlite3.Connection, ids: set[int]) -> dict[int, sqlite3.Ro
     return rows
 
 
-def _same(one: Chunk, other: Chunk) -> bool:
-    # identity first: an edit keeps the chunk objects that it does not touch
-    return one is other or one == other
+def _alike(one: Sequence[Chunk], other: Sequence[Chunk]) -> int:
+    """How many chunks are the same from the beginning on."""
+    for number, (mine, yours) in enumerate(zip(one, other, strict=False)):
+        # identity first: an edit keeps the chunk objects that it does not touch
+        if mine is not yours and mine != yours:
+            return number
+    return min(len(one), len(other))
 
 
 def _mapping(document: DocumentText, chunk: Chunk) -> Any:

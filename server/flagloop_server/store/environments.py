@@ -52,7 +52,7 @@ class Environments:
         self._file = file
         self._clock = clock
 
-    def list(self, *, archived: bool = False) -> list[Environment]:
+    def all(self, *, archived: bool = False) -> list[Environment]:
         """Those in use, in the order of creation; with `archived` also the archived ones."""
         where = "" if archived else " WHERE archived_at IS NULL"
         with self._file.read() as connection:
@@ -83,9 +83,7 @@ class Environments:
             if new_key == key:
                 return old
             self._check_new_key(connection, new_key)
-            connection.execute(
-                "UPDATE environment SET key = ? WHERE id = ?", (new_key, old.id)
-            )
+            connection.execute("UPDATE environment SET key = ? WHERE id = ?", (new_key, old.id))
             details = {"from": key, "to": new_key}
             self._note(connection, actor, Entry("rename-environment", new_key, details=details))
             return find(connection, new_key)

@@ -17,6 +17,10 @@ _OF_ITEM = (
     " WHERE environment_id = :environment AND section = :section AND key = :key"
 )
 _PAGE = " AND (:before IS NULL OR number < :before) ORDER BY number DESC LIMIT :limit"
+_CHANGED = (
+    "SELECT number, section, key FROM revision_item"
+    " WHERE environment_id = ? AND number IN ({}) ORDER BY section, key"
+)
 _ROWS = (
     "SELECT number, at, actor_kind, actor, action, target, reason FROM revision"
     " WHERE environment_id = ? AND number IN ({})"
@@ -35,7 +39,11 @@ class History:
         """Newest first, of an environment or of one item; `before` is a number to go on from."""
         with self._file.snapshot() as connection:
             environment = environments.find(connection, key)
-            place = {"environment": environment.id, "before": before, "limit": limit}
+            place: dict[str, int | str | None] = {
+                "environment": environment.id,
+                "before": before,
+                "limit": limit,
+            }
             sql = (_ALL if item is None else _OF_ITEM) + _PAGE
             if item is not None:
                 place.update(section=item[0], key=item[1])
@@ -63,14 +71,14 @@ class History:
                 (environment.id, number),
             ).fetchall()
             ids = [row[name] for row in rows for name in ("before_chunk", "after_chunk")]
-            texts: dict[int | None, str | None] = {**chunks.texts(connection, ids), None: None}
+            texts = chunks.texts(connection, ids)
         return [
             ItemVersion(
                 section=row["section"],
                 key=row["key"],
                 number=number,
-                before=texts[row["before_chunk"]],
-                after=texts[row["after_chunk"]],
+                before=texts.get(row["before_chunk"]),
+                after=texts.get(row["after_chunk"]),
             )
             for row in rows
         ]
@@ -116,11 +124,7 @@ def _revision_rows(
 ) -> list[RevisionRow]:
     marks = ",".join("?" * len(numbers))
     changed: dict[int, list[Ref]] = {number: [] for number in numbers}
-    for row in connection.execute(
-        "SELECT number, section, key FROM revision_item WHERE environment_id = ?"
-        f" AND number IN ({marks}) ORDER BY section, key",  # noqa: S608 - question marks only
-        (environment[0], *numbers),
-    ):
+    for row in connection.execute(_CHANGED.format(marks), (environment[0], *numbers)):
         changed[row["number"]].append((row["section"], row["key"]))
     rows = connection.execute(_ROWS.format(marks), (environment[0], *numbers)).fetchall()
     return [

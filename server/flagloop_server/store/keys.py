@@ -20,6 +20,12 @@ ALL_ENVIRONMENTS = 0
 """The id that stands for every environment."""
 
 _HINT_LETTERS = 6
+_KEYS = (
+    "SELECT k.*, s.environment_id, e.key AS environment FROM api_key k"
+    " JOIN api_key_environment s ON s.key_id = k.id"
+    " LEFT JOIN environment e ON e.id = s.environment_id"
+    " WHERE {} ORDER BY k.id, s.environment_id"
+)
 
 
 def hash_key(secret: str) -> bytes:
@@ -73,7 +79,7 @@ class Keys:
             append(connection, now, actor, entry)
             return _infos(connection, "k.id = ?", (number,))[0], secret
 
-    def list(self, environment: str | None, *, revoked: bool) -> list[KeyInfo]:
+    def all(self, environment: str | None, *, revoked: bool) -> list[KeyInfo]:
         """The keys good for an environment (None: all keys), oldest first."""
         where = "1" if revoked else "k.revoked_at IS NULL"
         with self._file.snapshot() as connection:
@@ -110,8 +116,7 @@ class Keys:
             return
         with self._file.write() as connection:
             connection.executemany(
-                "UPDATE api_key SET last_used_at = max(coalesce(last_used_at, 0), ?)"
-                " WHERE id = ?",
+                "UPDATE api_key SET last_used_at = max(coalesce(last_used_at, 0), ?) WHERE id = ?",
                 [(at, number) for number, at in used.items()],
             )
 
@@ -137,16 +142,8 @@ def _environment_ids(connection: sqlite3.Connection, scope: Iterable[str]) -> li
     ]
 
 
-def _infos(
-    connection: sqlite3.Connection, where: str, values: tuple[object, ...]
-) -> list[KeyInfo]:
-    rows = connection.execute(
-        "SELECT k.*, s.environment_id, e.key AS environment FROM api_key k"
-        " JOIN api_key_environment s ON s.key_id = k.id"
-        " LEFT JOIN environment e ON e.id = s.environment_id"
-        f" WHERE {where} ORDER BY k.id, s.environment_id",  # noqa: S608 - own terms
-        values,
-    )
+def _infos(connection: sqlite3.Connection, where: str, values: tuple[object, ...]) -> list[KeyInfo]:
+    rows = connection.execute(_KEYS.format(where), values)
     grouped: dict[int, list[sqlite3.Row]] = {}
     for row in rows:
         grouped.setdefault(row["id"], []).append(row)

@@ -20,6 +20,10 @@ from flagloop_server.store.records import (
     User,
 )
 
+_SESSIONS = (
+    "SELECT id, user_id, created_at, last_seen_at, expires_at FROM session WHERE {} ORDER BY id"
+)
+
 
 class People:
     """Rows of people and of what lets them in; secrets come in as digests."""
@@ -28,7 +32,7 @@ class People:
         self._file = file
         self._clock = clock
 
-    def list(self) -> list[User]:
+    def all(self) -> list[User]:
         """Everyone, also disabled people, oldest first."""
         return self._select("1", ())
 
@@ -157,7 +161,9 @@ class People:
         """Write down that a session is in use."""
         now = self._clock()
         with self._file.write() as connection:
-            connection.execute("UPDATE session SET last_seen_at = ? WHERE id = ?", (now, session.id))
+            connection.execute(
+                "UPDATE session SET last_seen_at = ? WHERE id = ?", (now, session.id)
+            )
             connection.execute(
                 "UPDATE user SET last_seen_at = ? WHERE id = ?", (now, session.user_id)
             )
@@ -185,11 +191,7 @@ class People:
 
     def _sessions(self, where: str, value: object) -> list[SessionRow]:
         with self._file.read() as connection:
-            rows = connection.execute(
-                "SELECT id, user_id, created_at, last_seen_at, expires_at FROM session"
-                f" WHERE {where} ORDER BY id",  # noqa: S608 - own terms
-                (value,),
-            )
+            rows = connection.execute(_SESSIONS.format(where), (value,))
             return [SessionRow(**dict(row)) for row in rows]
 
     def _note(self, connection: sqlite3.Connection, actor: Actor, entry: Entry) -> None:
@@ -215,9 +217,7 @@ def _write_roles(connection: sqlite3.Connection, number: int, roles: Mapping[str
         )
 
 
-def _users(
-    connection: sqlite3.Connection, where: str, values: tuple[object, ...]
-) -> list[User]:
+def _users(connection: sqlite3.Connection, where: str, values: tuple[object, ...]) -> list[User]:
     sql = f"SELECT * FROM user WHERE {where} ORDER BY id"  # noqa: S608 - own terms
     rows = connection.execute(sql, values).fetchall()
     roles: dict[int, dict[str, Role]] = {row["id"]: {} for row in rows}

@@ -74,7 +74,7 @@ class Store:
 
     def environments(self, archived: bool = False) -> list[Environment]:
         """Those in use, oldest first; with `archived` also the archived ones."""
-        return self._environments.list(archived=archived)
+        return self._environments.all(archived=archived)
 
     def environment(self, key: str) -> Environment:
         """One environment, archived or not."""
@@ -173,7 +173,7 @@ class Store:
 
     def keys(self, env: str | None = None, *, revoked: bool = False) -> list[KeyInfo]:
         """The keys good for an environment, or all; revoked ones only when asked for."""
-        return self._keys.list(env, revoked=revoked)
+        return self._keys.all(env, revoked=revoked)
 
     def find_key(self, sha256: bytes) -> KeyInfo | None:
         """The key of this digest, revoked and expired ones too: ask `.active(now)`."""
@@ -198,9 +198,7 @@ class Store:
         target: str | None = None,
     ) -> list[LedgerRow]:
         """The ledger, newest first; `before` is a `seq`."""
-        return self._ledger.rows(
-            limit=limit, before=before, environment=environment, target=target
-        )
+        return self._ledger.rows(limit=limit, before=before, environment=environment, target=target)
 
     def verify(self, head: str | None = None) -> Verification:
         """Check the whole hash chain, and that it contains `head` (hex) if given."""

@@ -73,7 +73,9 @@ class Live:
         self._flags: dict[tuple[int, str], _Flag] = {}
         self._units: dict[tuple[int, str, str], dict[str, _Seen]] = {}
 
-    def exposed(self, environment: int, unit: tuple[str, str], flag: str, variant: str, at: int) -> None:
+    def exposed(
+        self, environment: int, unit: tuple[str, str], flag: str, variant: str, at: int
+    ) -> None:
         """`unit` (attribute, value) saw a variant of a flag."""
         with self._lock:
             totals = self._flags.setdefault((environment, flag), _Flag())

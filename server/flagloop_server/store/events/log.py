@@ -15,7 +15,7 @@ from pathlib import Path
 from flagloop.errors import FlagloopError
 from flagloop_server.store.database import SqliteFile
 from flagloop_server.store.events import migrations, reading, writing
-from flagloop_server.store.events.batch import Ack, Batch
+from flagloop_server.store.events.batch import Ack, Batch, Row
 from flagloop_server.store.events.live import EventTotal, Live, LiveCounts
 from flagloop_server.store.events.reading import (
     EventRow,
@@ -223,7 +223,7 @@ class EventLog:
             _follow_row(self._live, row)
 
 
-def _follow(live: Live, job: Job, row: writing.Row) -> None:
+def _follow(live: Live, job: Job, row: Row) -> None:
     at = job.time(row)
     if row.kind == 1:
         live.happened(job.environment, row.units or {}, row.name, row.value, at)

@@ -23,9 +23,7 @@ def m001_events(db: Database) -> None:
         " stage INTEGER, holdout TEXT, held INTEGER, revision TEXT, value REAL, units TEXT,"
         " data TEXT)"
     )
-    db.execute(
-        "CREATE TABLE batch (id BLOB PRIMARY KEY, received INTEGER NOT NULL) WITHOUT ROWID"
-    )
+    db.execute("CREATE TABLE batch (id BLOB PRIMARY KEY, received INTEGER NOT NULL) WITHOUT ROWID")
 
 
 @events()

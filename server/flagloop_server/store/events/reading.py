@@ -128,9 +128,7 @@ def usage(connection: sqlite3.Connection, environment: int, now: int) -> dict[st
             "SELECT flag, at FROM flag_seen WHERE environment_id = ?", (environment,)
         ).fetchall()
     )
-    return {
-        flag: tallies.get(flag, _Tally()).usage(seen.get(flag)) for flag in {**seen, **tallies}
-    }
+    return {flag: tallies.get(flag, _Tally()).usage(seen.get(flag)) for flag in {**seen, **tallies}}
 
 
 def contexts(connection: sqlite3.Connection, environment: int, limit: int) -> list[RecordedContext]:
