@@ -11,8 +11,8 @@ import click
 from flagloop.commands.inputs import check, read_contexts
 from flagloop.commands.options import json_option
 from flagloop.commands.output import print_json
-from flagloop.document.problem import errors
-from flagloop.errors import DocumentError
+from flagloop.document.problem import did_you_mean, errors
+from flagloop.errors import DocumentError, NotFoundError
 
 if TYPE_CHECKING:
     from flagloop.evaluation.ruleset import Ruleset
@@ -56,11 +56,17 @@ def replay(*, old: Path, new: Path, contexts: Path, flags: tuple[str, ...], as_j
     from flagloop.evaluation.replay import replay as run
 
     before, after = _ruleset(old), _ruleset(new)
+    known = {*before.names(), *after.names()}
+    for flag in flags:
+        if flag not in known:
+            near = did_you_mean(flag, known)
+            hint = f"; {near}" if near else ""
+            raise NotFoundError(f"no flag '{flag}' in {old} nor in {new}{hint}")
     done = run(before, after, read_contexts(contexts), flags or None, time.time())
     if as_json:
         print_json(done.to_mapping())
-        return
-    click.echo(done.render())
+    else:
+        click.echo(done.render())
 
 
 def _ruleset(path: Path) -> Ruleset:

@@ -26,7 +26,7 @@ flags:
   new_checkout:
     rules:
       - {name: beta, when: {plan: pro}, serve: on}
-      - {name: spring, from: 2027-03-01, until: 2027-06-01, serve: on}
+      - {name: spring, from: 2127-03-01, until: 2127-06-01, serve: on}
 """
 
 

@@ -106,16 +106,16 @@ def test_people_merge_or_conflict(place: Place, tmp_path: Path) -> None:
     theirs = tmp_path / "theirs.yaml"
     place("pull", theirs)
     base = theirs.read_text()
-    theirs.write_text(base.replace("share: 50%", "share: 60%"))
+    theirs.write_text(base.replace("share: 75%", "share: 60%"))
     assert place("push", theirs).exit_code == 0
     place.file.write_text(base.replace("plan: pro", "plan: team"))
     merged = place("push", place.file)
     assert merged.exit_code == 0, merged.output
     assert "taken    flags.new_checkout" in merged.output
     assert "kept     flags.cta_color" in merged.output
-    both = base.replace("share: 50%", "share: 60%").replace("plan: pro", "plan: team")
+    both = base.replace("share: 75%", "share: 60%").replace("plan: pro", "plan: team")
     assert place("pull").stdout == both
-    place.file.write_text(place.file.read_text().replace("share: 50%", "share: 70%"))
+    place.file.write_text(place.file.read_text().replace("share: 75%", "share: 70%"))
     number = revision(place)
     conflict = place("push", place.file)
     assert conflict.exit_code == 3

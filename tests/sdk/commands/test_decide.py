@@ -93,9 +93,9 @@ def test_a_file_that_cannot_be_read_as_yaml_is_told_with_its_line(run: Run, tmp_
 def test_at_decides_as_of_a_moment(run: Run, file: Path) -> None:
     """A window can be asked before it opens; the end is exclusive."""
     words = ("eval", "new_checkout", "--user", "u", "--file", file, "--at")
-    assert "rule spring" in run(*words, "2027-03-01").output
-    assert "DEFAULT" in run(*words, "2027-02-28T23:59:59Z").output
-    assert "DEFAULT" in run(*words, "2027-06-01").output
+    assert "rule spring" in run(*words, "2127-03-01").output
+    assert "DEFAULT" in run(*words, "2127-02-28T23:59:59Z").output
+    assert "DEFAULT" in run(*words, "2127-06-01").output
     assert run(*words, "tomorrow").exit_code == 2
 
 

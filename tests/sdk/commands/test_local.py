@@ -95,3 +95,58 @@ def test_a_missing_file_is_wrong_usage(run: Run, tmp_path: Path) -> None:
     result = run("validate", tmp_path / "gone.yaml")
     assert result.exit_code == 2
     assert "gone.yaml" in result.output
+
+
+@pytest.fixture
+def crowd(tmp_path: Path) -> Path:
+    """A thousand users, every tenth on the plan pro."""
+    path = tmp_path / "contexts.jsonl"
+    users = [{"key": f"u-{n}", "plan": "free" if n % 10 else "pro"} for n in range(1000)]
+    path.write_text("".join(json.dumps(user) + "\n" for user in users))
+    return path
+
+
+def test_replay_tells_who_moves(run: Run, file: Path, tmp_path: Path, crowd: Path) -> None:
+    """A share that grows moves units in only; the numbers are the evaluator's own."""
+    grown = tmp_path / "grown.yaml"
+    grown.write_text(file.read_text().replace("share: 50%", "share: 60%"))
+    result = run("replay", file, grown, "--contexts", crowd, "--flag", "cta_color", "--json")
+    assert result.exit_code == 0
+    told = json.loads(result.stdout)
+    assert (told["contexts"], list(told["flags"])) == (1000, ["cta_color"])
+    (move,) = told["flags"]["cta_color"]["moves"]
+    served = {
+        path: [
+            json.loads(line)["variant"]
+            for line in run(
+                "eval", "cta_color", "--contexts", crowd, "--file", path, "--json"
+            ).stdout.splitlines()
+        ]
+        for path in (file, grown)
+    }
+    moved = [pair for pair in zip(*served.values(), strict=True) if pair[0] != pair[1]]
+    assert set(moved) == {("control", "treatment")}
+    assert (move["from"], move["to"], move["n"]) == ("control", "treatment", len(moved))
+    assert told["flags"]["cta_color"]["stay"] == 1000 - len(moved)
+
+
+def test_replay_prints_lines_for_people(run: Run, file: Path, tmp_path: Path, crowd: Path) -> None:
+    """Who stays, who moves, and what the contexts cannot judge."""
+    other = tmp_path / "other.yaml"
+    other.write_text(file.read_text().replace("plan: pro", "plan: free"))
+    result = run("replay", file, other, "--contexts", crowd)
+    assert result.exit_code == 0
+    assert "new_checkout: 0 stay, 1000 move" in result.output
+    assert "rule staff cannot be judged; not recorded: email" in result.output
+
+
+def test_replay_refuses_what_it_cannot_judge(
+    run: Run, file: Path, tmp_path: Path, crowd: Path
+) -> None:
+    """A broken file and an unknown flag: exit code 1 and the place."""
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("version: 1\nflogs: {}\n")
+    broken = run("replay", file, bad, "--contexts", crowd)
+    assert (broken.exit_code, f"{bad}:2" in broken.stderr) == (1, True)
+    unknown = run("replay", file, file, "--contexts", crowd, "--flag", "cta_colour")
+    assert (unknown.exit_code, "did you mean 'cta_color'?" in unknown.stderr) == (1, True)
