@@ -1,0 +1,100 @@
+"""The hash chain: whole when nobody touched it, broken when somebody did."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+
+import pytest
+
+from flagloop.errors import NotFoundError
+from flagloop_server.store import Actor, Store
+
+
+def tamper(store: Store, sql: str) -> None:
+    """Write to the file as somebody who has it in hand."""
+    connection = sqlite3.connect(store.folder / "config.db")
+    with connection:
+        connection.execute(sql)
+    connection.close()
+
+
+def filled(store: Store, ana: Actor) -> None:
+    """Five rows."""
+    for name in "abcde":
+        store.create_environment(name, ana)
+
+
+def test_an_untouched_chain_is_whole(store: Store, ana: Actor) -> None:
+    """Each digest is sha256(previous + sha256(payload)), from 32 zero bytes on."""
+    filled(store, ana)
+    found = store.verify()
+    assert found.ok
+    assert found.rows == 5
+    previous = bytes(32)
+    for row in reversed(store.audit()):
+        payload = json.dumps(row.payload, separators=(",", ":")).encode()
+        previous = hashlib.sha256(previous + hashlib.sha256(payload).digest()).digest()
+        assert row.digest == previous.hex()
+    assert found.head == previous.hex()
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE ledger SET reason = 'other' WHERE seq = 3",
+        "UPDATE ledger SET actor = 'eve' WHERE seq = 3",
+        "UPDATE ledger SET at = at + 1 WHERE seq = 1",
+        "UPDATE ledger SET payload = replace(payload, 'ana', 'eve') WHERE seq = 2",
+        "UPDATE ledger SET payload_digest = zeroblob(32) WHERE seq = 2",
+        "DELETE FROM ledger WHERE seq = 2",
+        "UPDATE ledger SET seq = 9 WHERE seq = 2",
+    ],
+)
+def test_a_touched_row_is_found(store: Store, ana: Actor, sql: str) -> None:
+    """Altered, deleted and moved rows all show."""
+    filled(store, ana)
+    tamper(store, sql)
+    assert not store.verify().ok
+
+
+def test_a_cut_end_is_found_only_with_an_exported_head(store: Store, ana: Actor) -> None:
+    """Without a head the chain proves consistency only."""
+    filled(store, ana)
+    head = store.verify().head
+    assert store.verify(head).ok
+    tamper(store, "DELETE FROM ledger WHERE seq = 5")
+    assert store.verify().ok
+    assert not store.verify(head).ok
+
+
+def test_a_head_stays_good_while_the_chain_grows(store: Store, ana: Actor) -> None:
+    """A head exported long ago is still part of the chain."""
+    filled(store, ana)
+    head = store.verify().head
+    store.create_environment("later", ana)
+    assert store.verify(head).ok
+
+
+def test_a_redaction_empties_the_payload_and_keeps_the_chain(store: Store, ana: Actor) -> None:
+    """What was said is gone, that it was said and that it was redacted stay."""
+    filled(store, ana)
+    store.redact(2, ana, "a name was in it")
+    row = next(row for row in store.audit() if row.seq == 2)
+    assert (row.payload, row.target, row.reason, row.actor.name) == (None, "", "", "")
+    assert store.verify().ok
+    assert (store.audit()[0].action, store.audit()[0].reason) == ("redact", "a name was in it")
+    with pytest.raises(NotFoundError):
+        store.redact(99, ana, "x")
+
+
+def test_the_ledger_is_read_in_pages_and_by_environment(store: Store, ana: Actor) -> None:
+    """Newest first; `before` goes on; filters hold."""
+    filled(store, ana)
+    first = store.audit(limit=2)
+    assert [row.environment for row in first] == ["e", "d"]
+    rest = store.audit(limit=2, before=first[-1].seq)
+    assert [row.environment for row in rest] == ["c", "b"]
+    assert [row.target for row in store.audit(environment="a")] == ["a"]
+    assert store.audit(target="nothing") == []
