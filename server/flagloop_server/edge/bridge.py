@@ -18,7 +18,6 @@ from flagloop_server.edge.answers import (
     Scope,
     Send,
     error,
-    reply,
 )
 from flagloop_server.edge.body import Bodies
 
@@ -80,22 +79,7 @@ class Bridge:
             self._bodies.read(scope, receive, limit) as body,
             self._workers.place(is_report(scope["path"])),
         ):
-            await self._call(whole(scope, len(body)), Replay(body, receive), send)
-
-    async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
-
-        async def watched(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            await self._app(scope, receive, watched)
-        except asyncio.CancelledError:
-            # Only the end of the server cancels; the call goes on in its thread until then.
-            if not started:
-                await reply(send, error(503, "the server stops", retry_after=5, close=True))
+            await self._app(whole(scope, len(body)), Replay(body, receive), send)
 
 
 class Replay:

@@ -182,6 +182,8 @@ class Edge:
             answer = refusal.answer
         except Disconnected:
             return
+        except asyncio.CancelledError as cancelled:
+            answer = self._cut(cancelled)
         await self._answer("events", send, answer)
 
     async def _commit(self, key: EdgeKey, body: bytes, encoding: bytes) -> Answer:
@@ -225,8 +227,12 @@ class Edge:
         await self._answer("metrics", send, Answer(200, headers, text))
 
     async def _web(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
         async def counted(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 self.requests["web", message["status"]] += 1
             await send(message)
 
@@ -236,6 +242,16 @@ class Edge:
             await self._answer("web", send, refusal.answer)
         except Disconnected:
             return
+        except asyncio.CancelledError as cancelled:
+            answer = self._cut(cancelled)
+            if not started:
+                await self._answer("web", send, answer)
+
+    def _cut(self, cancelled: asyncio.CancelledError) -> Answer:
+        """What a request is told that still runs when the server ends; else the cancel goes on."""
+        if not self.stopping:
+            raise cancelled
+        return error(503, "the server stops", retry_after=5, close=True)
 
 
 def allow(scope: Scope, *methods: str) -> None:

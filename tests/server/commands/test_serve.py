@@ -143,15 +143,15 @@ def test_flags_are_merged_at_each_start(tmp_path: Path, start_server: Any) -> No
     assert text == START
     said, text = start()
     assert "development is as" in said
+    file.write_text(START.replace("description", "desciption"))
+    said, text = start()
+    assert f"{file}:3: " in said
+    assert "did you mean 'description'" in said
+    assert text == START
     edit(data, "  a: {description: theirs}\n")
     file.write_text(START.replace("one", "mine"))
     said, text = start()
     assert "both changed: flags.a" in said
-    assert "theirs" in text
-    file.write_text("version: 1\nflags: {a: {desciption: x}}\n")
-    said, text = start()
-    assert f"{file}:2: " in said
-    assert "did you mean 'description'" in said
     assert "theirs" in text
 
 
@@ -191,5 +191,6 @@ def test_a_start_that_cannot_be_is_told_in_one_line(tmp_path: Path, trouble: str
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    told = [line for line in done.stderr.splitlines() if " info " not in line]
+    assert len(told) == 1
     assert data.exists() is (trouble == "environment")

@@ -139,29 +139,3 @@ def test_reports_hold_at_most_half_so_that_a_kill_never_waits(calling: Any) -> N
 
     # Two are inside, two wait (a quarter of eight), the fifth is told to come again.
     assert asyncio.run(run()) == (200, 5, [200, 200, 200, 200, 503])
-
-
-def test_a_call_that_is_cut_by_the_end_of_the_server_is_told(calling: Any) -> None:
-    """503 instead of a traceback when the server ends while the application computes."""
-    release, inside, closed = threading.Event(), threading.Event(), threading.Event()
-
-    class Body(list[bytes]):
-        def close(self) -> None:
-            closed.set()
-
-    def stuck(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        inside.set()
-        assert release.wait(10)
-        start_response("200 OK", [])
-        return Body()
-
-    async def run() -> int:
-        task = asyncio.ensure_future(calling(asgi(bridge_to(stuck)), "GET", "/x"))
-        await asyncio.to_thread(inside.wait, 10)
-        task.cancel()
-        answer = await task
-        release.set()
-        assert await asyncio.to_thread(closed.wait, 10)
-        return int(answer.status)
-
-    assert asyncio.run(run()) == 503

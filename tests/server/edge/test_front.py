@@ -88,7 +88,7 @@ def hello(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterab
 class World:
     """An edge with all its parts in reach."""
 
-    def __init__(self) -> None:
+    def __init__(self, wsgi: Any = hello) -> None:
         self.asked = 0
         self.memory = Memory()
         self.health = Healthy()
@@ -99,7 +99,7 @@ class World:
             KeyRing(self.find, lambda: 0.0),
             self.snapshots,
             bridge=Bridge(
-                hello, Workers(2, 1, 4), Bodies(5.0, 9, 9999), threads=2, trusted="127.0.0.1"
+                wsgi, Workers(2, 1, 4), Bodies(5.0, 9, 9999), threads=2, trusted="127.0.0.1"
             ),
             ingest=self.memory,
             operations=self.health,
@@ -306,3 +306,49 @@ def test_the_use_of_a_key_is_noted(world: World, call: Any) -> None:
     """The time of last use, by key id."""
     call(world.edge, "GET", "/api/v1/ruleset", SERVER)
     assert list(world.edge.used) == [1]
+
+
+def test_a_page_that_is_cut_by_the_end_of_the_server_is_told(calling: Any) -> None:
+    """503 instead of a traceback when the server ends while a page is made."""
+    release, inside, closed = threading.Event(), threading.Event(), threading.Event()
+
+    class Body(list[bytes]):
+        def close(self) -> None:
+            closed.set()
+
+    def stuck(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        inside.set()
+        assert release.wait(10)
+        start_response("200 OK", [])
+        return Body()
+
+    async def run(edge: Edge) -> int:
+        task = asyncio.ensure_future(calling(edge, "GET", "/x"))
+        await asyncio.to_thread(inside.wait, 10)
+        edge.stop()
+        task.cancel()
+        answer = await task
+        release.set()
+        assert await asyncio.to_thread(closed.wait, 10)
+        return int(answer.status)
+
+    assert asyncio.run(run(World(stuck).edge)) == 503
+
+
+@pytest.mark.parametrize("path", ["/login", "/api/v1/events"])
+def test_a_body_that_never_ends_does_not_hold_the_end_of_the_server(
+    world: World, calling: Any, path: str
+) -> None:
+    """503 when the server ends while a body is read; without its end a cancel stays a cancel."""
+
+    async def run() -> Any:
+        task = asyncio.ensure_future(calling(world.edge, "POST", path, SERVER, b"half", ends=False))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        task.cancel()
+        return (await asyncio.gather(task, return_exceptions=True))[0]
+
+    world.edge.keys.look_up(hashlib.sha256(b"fl_srv_production").digest())
+    assert isinstance(asyncio.run(run()), asyncio.CancelledError)
+    world.edge.stop()
+    assert asyncio.run(run()).status == 503
