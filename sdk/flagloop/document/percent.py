@@ -48,7 +48,7 @@ def format_percent(millionths: int) -> str:
 
 
 def _not_text(value: object) -> str:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if isinstance(value, float) or (type(value) is int and value.bit_length() < 64):
         return f"{value} is a number; write a percentage with its sign, for example {value}%"
     return "a percentage is text with its sign, for example 25%"
 

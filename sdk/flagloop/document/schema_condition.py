@@ -16,6 +16,7 @@ from flagloop.document.schema_words import (
     is_list,
     is_number,
     key,
+    quoted,
     refuse,
     show,
     unknown,
@@ -60,7 +61,7 @@ def _entry(value: Any, path: Path, out: Problems) -> Any:
 
 def _string(value: Any, path: Path, out: Problems) -> str:
     if not isinstance(value, str) and not _refuse_null(value, path, out):
-        hint = f'quote it: "{value}"' if is_number(value) else None
+        hint = f"quote it: {quoted(value)}" if is_number(value) else None
         refuse(out, path, f"this operator compares text, not {show(value)}", hint)
     return value  # type: ignore[no-any-return]  # not used after a problem
 
@@ -94,7 +95,7 @@ def _number(value: Any, path: Path, out: Problems) -> Any:
 
 def _version(value: Any, path: Path, out: Problems) -> Any:
     if not isinstance(value, str) and not _refuse_null(value, path, out):
-        hint = f'quote it, all three parts: "{value}.0"' if is_number(value) else 'write "2.3.0"'
+        hint = 'quote it, with all three parts, like "2.3.0"'
         refuse(out, path, f"a version is text, not {show(value)}", hint)
     return value
 

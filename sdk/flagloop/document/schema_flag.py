@@ -48,7 +48,6 @@ SHORTHAND = {"on": True, "off": False}
 _TYPE_OF: dict[type, VariantType] = {
     bool: "boolean",
     str: "string",
-    int: "integer",
 }
 
 

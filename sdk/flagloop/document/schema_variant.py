@@ -6,7 +6,6 @@ Only flags with mixed, nested or wrong values get here; `schema_flag` knows the 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import isfinite
 from typing import Any, get_args
 
 from flagloop.document.definition import WHOLE, VariantType
@@ -17,6 +16,7 @@ from flagloop.document.schema_words import (
     Problems,
     any_percent,
     is_list,
+    is_number,
     refuse,
     show,
     unknown,
@@ -67,10 +67,8 @@ def _json_type(value: Any, path: Path, out: Problems, depth: int = 0) -> str:
         return "boolean"
     if isinstance(value, str):
         return "string"
-    if isinstance(value, int):
-        return "integer"
-    if isinstance(value, float) and isfinite(value):
-        return "number"
+    if is_number(value):
+        return "integer" if isinstance(value, int) else "number"
     before = len(out)
     if isinstance(value, dict) and depth < MAX_DEPTH:
         for name, part in value.items():

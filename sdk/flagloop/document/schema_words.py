@@ -25,6 +25,8 @@ Fields: TypeAlias = Mapping[str, tuple[str, Reader]]
 MAX_LIST = 10_000
 MAX_KEY = 100
 MAX_DEPTH = 32
+MAX_BITS = 1024
+"""Larger integers have no float; still larger ones cannot even be printed."""
 
 is_key = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_KEY - 1}}}").fullmatch
 
@@ -48,7 +50,7 @@ def unknown_word(out: Problems, path: Path, word: Any, known: Iterable[str], pla
 
 def unknown_text(kind: str, word: Any, known: Iterable[str]) -> tuple[str, str | None]:
     """The message and the hint for a word that is not among the known ones."""
-    names = list(known)
+    names = [name for name in known if isinstance(name, str)]
     hint = did_you_mean(word, names) if isinstance(word, str) else None
     if hint is None and names:
         shown = ", ".join(names[:30]) + (", ..." if len(names) > 30 else "")
@@ -68,8 +70,15 @@ def show(value: Any) -> str:
         return "a mapping"
     if isinstance(value, (list, tuple)):
         return "a list"
+    if isinstance(value, int) and not is_number(value):
+        return "a number of very many digits"
     text = str(value)
     return text if len(text) <= MAX_KEY else text[:60] + "..."
+
+
+def quoted(value: Any) -> str:
+    """A number or boolean as it would be quoted: `2.3` as `"2.3"`."""
+    return f'"{show(value)}"'
 
 
 def read_fields(mapping: Any, fields: Fields, path: Path, out: Problems, kind: str) -> Any:
@@ -102,7 +111,7 @@ def _few(words: Iterable[str]) -> str:
 def text(value: Any, path: Path, out: Problems) -> str:
     """Any text."""
     if not isinstance(value, str):
-        hint = None if isinstance(value, (dict, list)) or value is None else f'write "{value}"'
+        hint = f"write {quoted(value)}" if isinstance(value, (int, float)) else None
         refuse(out, path, f"this is text, not {show(value)}", hint)
         return ""
     return value
@@ -119,7 +128,7 @@ def some_text(value: Any, path: Path, out: Problems) -> str:
 def key(value: Any, path: Path, out: Problems) -> str:
     """A key: letters, digits, dot, underscore, dash; begins with a letter or digit; <= 100."""
     if not isinstance(value, str):
-        hint = f'write "{value}"' if isinstance(value, (int, float)) else "write its key"
+        hint = f"write {quoted(value)}" if isinstance(value, (int, float)) else "write its key"
         refuse(out, path, f"a key is text, not {show(value)}", hint)
         return ""
     if not is_key(value):
@@ -187,7 +196,7 @@ def time(value: Any, path: Path, out: Problems) -> float:
 def time_text(value: Any, path: Path, out: Problems) -> str:
     """A time, kept as its text."""
     _parsed(parse_time, value, path, out)
-    return str(value)
+    return value  # type: ignore[no-any-return]  # text, or not used
 
 
 def date(value: Any, path: Path, out: Problems) -> str:
@@ -238,16 +247,16 @@ def whole_number(value: Any, path: Path, out: Problems) -> int:
 
 
 def is_number(value: Any) -> bool:
-    """An int or a finite float; no bool."""
-    if isinstance(value, bool):
+    """A finite float or an int in the range of floats; no bool."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
-    return isinstance(value, int) or (isinstance(value, float) and isfinite(value))
+    return value.bit_length() < MAX_BITS if isinstance(value, int) else isfinite(value)
 
 
 def is_list(value: Any, path: Path, out: Problems) -> bool:
     """A list within the limit (a tuple counts as one); otherwise a problem."""
     if not isinstance(value, (list, tuple)):
-        hint = f"write [{value}]" if isinstance(value, (str, int, float)) else "write [a, b]"
+        hint = f"write [{value}]" if isinstance(value, str) and is_key(value) else "write [a, b]"
         refuse(out, path, f"this is a list, not {show(value)}", hint)
         return False
     if len(value) > MAX_LIST:

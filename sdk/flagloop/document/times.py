@@ -84,4 +84,6 @@ def _seconds(text: str, written: str) -> float:
 def _show(value: object) -> str:
     if isinstance(value, str):
         return f"'{value}'" if len(value) <= 60 else f"'{value[:60]}...'"
-    return str(value) if isinstance(value, (int, float)) else "this"
+    if isinstance(value, float) or (isinstance(value, int) and value.bit_length() < 64):
+        return str(value)
+    return "this"

@@ -125,7 +125,7 @@ def test_constants_that_no_operator_takes(operator: str, constant: Any) -> None:
         ({"a": {"gt": True}}, "when.a.gt: this operator compares numbers, not true"),
         (
             {"a": {"semver_gte": 2.3}},
-            'a version is text, not 2.3 (quote it, all three parts: "2.3.0")',
+            'a version is text, not 2.3 (quote it, with all three parts, like "2.3.0")',
         ),
         ({"a": {"before": 1767225600}}, "when.a.before: a time is text, not 1767225600"),
         ({"a": {"starts_with": 1}}, 'compares text, not 1 (quote it: "1")'),
