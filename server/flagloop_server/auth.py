@@ -13,6 +13,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from typing import Literal, TypeAlias
 
@@ -160,7 +161,11 @@ class Auth:
         self._hashing = threading.BoundedSemaphore(_HASHES_AT_ONCE)
         self._by_person = Attempts(store.clock, most=5)
         self._by_address = Attempts(store.clock, most=30)
-        self._decoy = self._hash(secrets.token_urlsafe(16))
+
+    @cached_property
+    def _decoy(self) -> str:
+        """What an unknown person's password is checked against; a hash, so not made at start."""
+        return self._hash(secrets.token_urlsafe(16))
 
     # Sessions
 
@@ -173,9 +178,10 @@ class Auth:
         email = email.strip().lower()
         self._by_person.check(email)
         self._by_address.check(address)
+        decoy = self._decoy  # first, so that it tells nothing by its time
         user = self._user(email)
         hashed = self._people.password(user.id) if user is not None else None
-        right = self._verify(hashed or self._decoy, password)
+        right = self._verify(hashed or decoy, password)
         if user is None or hashed is None or not right or user.disabled_at is not None:
             self._by_person.fail(email)
             self._by_address.fail(address)

@@ -37,19 +37,11 @@ COMMIT_SECONDS = 10.0
 """How long an answer to events waits for the commit; a later one is told by the retry."""
 
 
-class Receipt(Protocol):
-    """What became of a batch."""
-
-    def to_mapping(self) -> Mapping[str, object]:
-        """accepted, duplicate and rejected, as on the wire."""
-        ...
-
-
 class Ingest(Protocol):
     """Takes the body of a batch of events."""
 
-    def __call__(self, key: EdgeKey, body: bytes, received: int) -> Future[Receipt]:
-        """The receipt once the batch is durable; `received` is epoch ms. Raises Refused.
+    def __call__(self, key: EdgeKey, body: bytes, received: int) -> Future[Mapping[str, object]]:
+        """The answer once the batch is durable; `received` is epoch ms. Raises Refused.
 
         It may block for the time of parsing and is called on a thread.
         """
@@ -195,7 +187,7 @@ class Edge:
         if self.waiting[key.id] >= max(1, limits.batches // 2):
             raise Refused(error(429, "too many batches of this key wait", retry_after=2))
 
-        def parse() -> Future[Receipt]:
+        def parse() -> Future[Mapping[str, object]]:
             return self._ingest(key, unpack(body, encoding, limits.unpacked), received)
 
         self.waiting[key.id] += 1
@@ -203,7 +195,7 @@ class Edge:
             # The writer's future must not be cancelled with this request: it is shared.
             commit = asyncio.wrap_future(await self._on_thread(parse))
             async with asyncio.timeout(COMMIT_SECONDS):
-                return json_answer(200, (await asyncio.shield(commit)).to_mapping())
+                return json_answer(200, await asyncio.shield(commit))
         except TimeoutError:
             raise Refused(error(503, "the disk is slow, send again", retry_after=5)) from None
         finally:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from flagloop.document.merge import Merge
 from flask import Blueprint, request
 from werkzeug.exceptions import BadRequest
 
+from flagloop.document.merge import Merge
 from flagloop.document.problem import Problem, errors, path_text
 from flagloop.errors import DocumentError
 from flagloop_server import changes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import Future
 
 from flagloop_server.edge.answers import Refused, error
@@ -15,8 +16,8 @@ class Ingest:
     def __init__(self, events: EventLog) -> None:
         self._events = events
 
-    def __call__(self, key: EdgeKey, body: bytes, received: int) -> Future[Ack]:
-        """A future of the Ack, done after the commit (or with Refused, 503, if that failed).
+    def __call__(self, key: EdgeKey, body: bytes, received: int) -> Future[Mapping[str, object]]:
+        """A future of the answer's JSON, done after the commit (or Refused, 503).
 
         Raises Refused itself: 400 for what is no batch, 503 when too much waits.
         """
@@ -29,14 +30,14 @@ class Ingest:
             raise Refused(error(503, str(busy), retry_after=retry)) from None
         except ValueError as problem:
             raise Refused(error(400, f"this is no batch of events: {problem}")) from None
-        answer: Future[Ack] = Future()
+        answer: Future[Mapping[str, object]] = Future()
         commit.add_done_callback(lambda done: pass_on(done, answer))
         return answer
 
 
-def pass_on(commit: Future[Ack], answer: Future[Ack]) -> None:
-    """Give the Ack on; a failed commit (disk full, say) is told as 503, to be sent again."""
+def pass_on(commit: Future[Ack], answer: Future[Mapping[str, object]]) -> None:
+    """Give the answer on; a failed commit (disk full, say) is told as 503, to be sent again."""
     if commit.exception() is None:
-        answer.set_result(commit.result())
+        answer.set_result(commit.result().to_mapping())
     else:
         answer.set_exception(Refused(error(503, "the events were not written", retry_after=5)))

@@ -29,15 +29,9 @@ KEYS = {
 }
 
 
-class Receipt:
+def receipt(accepted: int) -> Mapping[str, object]:
     """What became of a batch in memory."""
-
-    def __init__(self, accepted: int) -> None:
-        self.accepted = accepted
-
-    def to_mapping(self) -> Mapping[str, object]:
-        """The wire form."""
-        return {"accepted": self.accepted, "duplicate": 0, "rejected": []}
+    return {"accepted": accepted, "duplicate": 0, "rejected": []}
 
 
 class Memory:
@@ -45,20 +39,20 @@ class Memory:
 
     def __init__(self) -> None:
         self.batches: list[tuple[int, Any]] = []
-        self.hold: list[Future[Receipt]] | None = None
+        self.hold: list[Future[Mapping[str, object]]] | None = None
         self.threads: set[str] = set()
 
-    def __call__(self, key: EdgeKey, body: bytes, received: int) -> Future[Receipt]:
+    def __call__(self, key: EdgeKey, body: bytes, received: int) -> Future[Mapping[str, object]]:
         """Take a batch."""
         self.threads.add(threading.current_thread().name)
         try:
             batch = json.loads(body)
         except ValueError:
             raise Refused(error(400, "no JSON")) from None
-        future: Future[Receipt] = Future()
+        future: Future[Mapping[str, object]] = Future()
         self.batches.append((key.id, batch))
         if self.hold is None:
-            future.set_result(Receipt(len(batch["events"])))
+            future.set_result(receipt(len(batch["events"])))
         else:
             self.hold.append(future)
         return future
@@ -249,7 +243,7 @@ def test_batches_that_wait_are_bounded_by_key_and_in_sum(world: World, calling: 
                 assert third.headers["retry-after"] == "2"
         over = await post("fl_srv_development")
         for future in world.memory.hold or ():
-            future.set_result(Receipt(2))
+            future.set_result(receipt(2))
         answers = await asyncio.gather(*waiting)
         return [third.status, over.status, *(answer.status for answer in answers)]
 
@@ -269,7 +263,7 @@ def test_a_request_that_goes_away_does_not_cancel_the_commit(world: World, calli
         await asyncio.gather(task, return_exceptions=True)
 
     asyncio.run(run())
-    world.memory.hold[0].set_result(Receipt(2))
+    world.memory.hold[0].set_result(receipt(2))
 
 
 def test_the_rest_goes_to_the_pages(world: World, call: Any) -> None:
