@@ -70,6 +70,7 @@ __all__ = [
     "Item",
     "Links",
     "Ref",
+    "changed_flags",
     "constants_of",
     "head_problems",
     "is_key",
@@ -170,6 +171,37 @@ def namers(mapping: Mapping[str, Any]) -> dict[Ref, list[Ref]]:
         for target in references(section, mapping[section][name]):
             found.setdefault(target, []).append((section, name))
     return found
+
+
+def changed_flags(old: Mapping[str, Any], new: Mapping[str, Any]) -> frozenset[str]:
+    """The flags that may be decided otherwise: changed themselves, or naming what changed.
+
+    Takes documents or snapshots. What evaluation does not read (descriptions, metrics, who killed)
+    does not count; added and removed flags do.
+    """
+    changed = {ref for ref in {*refs(old), *refs(new)} if _differs(ref, old, new)}
+    waiting = list(changed)
+    by_name = namers(new) if waiting else {}
+    while waiting:
+        found = set(by_name.get(waiting.pop(), ())) - changed
+        changed |= found
+        waiting += found
+    return frozenset(name for section, name in changed if section == "flags")
+
+
+def _differs(ref: Ref, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    before, after = _item_of(old, ref), _item_of(new, ref)
+    if before is after or before == after:
+        return False
+    return bool(wire_item(ref[0], before) != wire_item(ref[0], after))
+
+
+def _item_of(mapping: Mapping[str, Any], ref: Ref) -> Any:
+    items = mapping.get(ref[0])
+    return items.get(ref[1], _ABSENT) if isinstance(items, dict) else _ABSENT
+
+
+_ABSENT = object()
 
 
 def _read_head(mapping: Mapping[Any, Any], out: Problems) -> dict[str, Any]:

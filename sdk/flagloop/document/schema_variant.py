@@ -29,7 +29,7 @@ def careful_type(variants: dict[str, Any], stated: Any, out: Problems) -> Varian
     """The type where it is stated, mixed, or needs a look inside the values."""
     kinds: dict[str, str] = {}
     for name, value in variants.items():
-        kinds.setdefault(_json_type(value, ("variants", name), out), name)
+        kinds.setdefault(_json_type(value, ("variants", str(name)), out), name)
     kinds.pop("", None)
     found: list[str] = list(kinds)
     if set(found) == {"integer", "number"}:

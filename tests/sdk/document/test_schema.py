@@ -17,6 +17,7 @@ from flagloop.document.schema import (
     OPERATOR_NAMES,
     SECTIONS,
     WORDS,
+    changed_flags,
     constants_of,
     read_document,
     references,
@@ -405,12 +406,36 @@ def test_a_snapshot_reads_as_the_document(example: dict[str, Any]) -> None:
     assert again.recording == document.recording
 
 
+def test_flags_change_with_what_they_name(example: dict[str, Any]) -> None:
+    """A change of a segment, an experiment or a required flag reaches the flags above it."""
+    before = copy.deepcopy(example)
+    assert changed_flags(before, example) == frozenset()
+    example["segments"]["staff"]["when"] = {"plan": "none"}  # through beta_testers, new_checkout
+    assert changed_flags(before, example) == {"cta_color", "new_checkout", "new_ranker"}
+    assert changed_flags(wire(before), wire(example)) == changed_flags(before, example)
+    example = copy.deepcopy(before)
+    example["experiments"]["sidebar_2026"]["status"] = "running"
+    del example["flags"]["headline"]
+    example["flags"]["fresh"] = {}
+    assert changed_flags(before, example) == {"sidebar", "headline", "fresh"}
+
+
+def test_what_people_read_changes_no_flag(example: dict[str, Any]) -> None:
+    """Descriptions, owners, metrics and plans decide nothing."""
+    before = copy.deepcopy(example)
+    example["flags"]["cta_color"]["description"] = "other"
+    example["metrics"]["errors"]["better"] = "higher"
+    example["experiments"]["cta_color_2026"]["plan"]["days"] = 7
+    example["flags"]["old_banner"]["killed"] = True
+    assert changed_flags(before, example) == frozenset()
+
+
 JUNK = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-2, 2)
     | st.floats()
-    | st.just(10**5000)  # Python refuses to print it
+    | st.integers(5000, 5000).map(lambda digits: 10**digits)  # Python refuses to print it
     | st.sampled_from(["", "x", "on", "50%", "2027-01-01", "10m", "/a", "a:b", "\ud800"]),
     lambda inner: (
         st.lists(inner, max_size=3)
