@@ -42,6 +42,7 @@ Holds: TypeAlias = Callable[[Mapping[str, Any]], bool]
 _GLOBALS = {
     "__builtins__": {},
     "bisect": bisect_right,
+    "float": float,
     "int": int,
     "murmur3": murmur3,
     "str": str,

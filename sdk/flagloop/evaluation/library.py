@@ -69,8 +69,8 @@ class Library:
         known = self._segments.get(key)
         if known is None:
             if key in self._open:
-                cycle = [*self._open[self._open.index(key) :], key]
-                raise broken(f"segments name each other: {' -> '.join(cycle)}")
+                cycle = sorted(self._open[self._open.index(key) :])
+                raise broken(f"segments name each other: {', '.join(cycle)}")
             self._open.append(key)
             try:
                 known = self._make_segment(key)

@@ -56,7 +56,7 @@ class Requirements:
         for flag in component:
             del low[flag]
         if len(component) > 1 or root in self._required(root):
-            self._cycles.update(dict.fromkeys(component, tuple(component)))
+            self._cycles.update(dict.fromkeys(component, tuple(sorted(component))))
         order += component
 
     def _required(self, key: str) -> list[str]:
