@@ -5,7 +5,7 @@ Pure: two mapping forms and contexts in, frozen counts and sentences out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -85,7 +85,7 @@ def what_if(
         moves=tuple(moves),
         unjudged=tuple(_unjudged(result) for result in results if result.unjudged),
         period=_period(sample),
-        sentence=_sentence(moves, len(sample), flags),
+        sentence=_sentence(moves, len(sample), flags, {key for _, key in refs}),
     )
 
 
@@ -118,7 +118,9 @@ def _period(sample: Sequence[RecordedContext]) -> str:
     return f"from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
 
 
-def _sentence(moves: Sequence[Move], contexts: int, flags: Sequence[str]) -> str:
+def _sentence(
+    moves: Sequence[Move], contexts: int, flags: Sequence[str], changed: Collection[str]
+) -> str:
     if not flags:
         return "No flag decides differently: nothing that evaluation reads was changed."
     if not contexts:
@@ -127,13 +129,20 @@ def _sentence(moves: Sequence[Move], contexts: int, flags: Sequence[str]) -> str
             "They come with the evaluations of applications that use a server key."
         )
     of = f"of {contexts:,} recorded contexts"
-    if not moves:
+    moving = dict.fromkeys(move.flag for move in moves)
+    if not moving:
         return f"None {of} would get another variant."
-    if len({move.flag for move in moves}) > 1:
-        several = len({move.flag for move in moves})
-        total = max(sum(one.n for one in moves if one.flag == move.flag) for move in moves)
-        return f"Up to {total:,} {of} move in {several:,} flags."
-    if len(moves) == 1:
-        return f"{moves[0].n:,} {of} move {moves[0].before} → {moves[0].after}."
-    parts = [f"{move.n:,} {move.before} → {move.after}" for move in moves]
-    return f"{sum(move.n for move in moves):,} {of} move: {', '.join(parts)}."
+    own = [name for name in moving if name in changed]
+    if len(own) > 1 or not own:
+        most = max(sum(one.n for one in moves if one.flag == name) for name in moving)
+        return f"Up to {most:,} {of} move in each of {len(moving):,} flags."
+    told = [move for move in moves if move.flag == own[0]]
+    if len(told) == 1:
+        sentence = f"{told[0].n:,} {of} move {told[0].before} → {told[0].after}"
+    else:
+        parts = [f"{move.n:,} {move.before} → {move.after}" for move in told]
+        sentence = f"{sum(move.n for move in told):,} {of} move: {', '.join(parts)}"
+    others = [name for name in moving if name not in own]
+    return sentence + (
+        f"; with it contexts move in {join_words(others, 'and')}." if others else "."
+    )

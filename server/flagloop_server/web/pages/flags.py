@@ -13,6 +13,7 @@ from flagloop.errors import ConflictError, NotFoundError
 from flagloop_server import changes as change
 from flagloop_server import overview
 from flagloop_server.definitions import definitions
+from flagloop_server.itemtext import dedented
 from flagloop_server.store import Environment, RevisionRow, StoredDocument, now_ms
 from flagloop_server.web import application
 from flagloop_server.web.pages.frame import (
@@ -89,8 +90,10 @@ def _live(env: Environment, stored: StoredDocument, flag: str) -> dict[str, Any]
     counts = events.live(env.id, flag)
     running = [one for one in events.instances(env.id) if now - one.last_seen_ms <= RECENT_MS]
     needed = stored.item_revisions.get(("flags", flag), 0)
+    last = application().store.revisions(env.key, section="flags", key=flag, limit=1)
     return {
         "environment": env.key,
+        "changed": last[0] if last else None,
         "row": overview.flag_row(flag, parsed.flags[flag], parsed, usage, now),
         "usage": usage,
         "variants": overview.variant_rows(parsed.flags[flag], usage, counts),
@@ -122,9 +125,8 @@ def flag_page(environment: str, flag: str) -> ResponseReturnValue:
         rules=overview.rule_rows(definition, parsed, live["usage"]),
         rest=rest,
         off=off,
-        text=stored.document.items["flags", flag].text,
+        text=dedented(stored.document.items["flags", flag].text),
         revisions=revisions,
-        changed=revisions[0] if revisions else None,
         killed_at=last_kill.at if definition.killed is not None and last_kill else None,
         dependents=overview.dependents(parsed, "flags", flag),
         done=_done(stored, flag, request.args.get("done", type=int)),
@@ -149,7 +151,8 @@ def _done(stored: StoredDocument, flag: str, number: int | None) -> Done | None:
     ref = ("flags", flag)
     if ref not in row.changed:
         return None
-    sentence = DONE.get(row.action, "Changed {target}.").format(target=flag)
+    action = row.action if _existed(row, ref) else "add"
+    sentence = DONE.get(action, "Changed {target}.").format(target=flag)
     undoable = stored.item_revisions.get(ref) == number and len(row.changed) == 1
     return Done(number, row.at, sentence, row.reason, undoable)
 
@@ -185,7 +188,7 @@ def undo(environment: str, number: int) -> ResponseReturnValue:
         f"undo of revision {number}",
         expected={(section, key): number},
     )
-    if section == "flags" and row.action != "add":
+    if (section, key) in applied.document.document.items and section == "flags":
         return back_to_flag(environment, key, applied)
     return redirect_to_revision(environment, applied.revision)
 
@@ -203,17 +206,23 @@ def _only_item(row: RevisionRow) -> tuple[str, str]:
     return row.changed[0]
 
 
+def _existed(row: RevisionRow, ref: tuple[str, str]) -> bool:
+    """Whether the item was there before the revision."""
+    versions = application().store.item_versions(row.environment, row.number)
+    return any((one.section, one.key) == ref and one.before is not None for one in versions)
+
+
 def _opposite(row: RevisionRow, section: str, key: str) -> change.Change:
+    if not _existed(row, (section, key)):
+        if section == "flags":
+            return change.archive_flag(row.environment, key)
+        return change.remove_item(row.environment, section, key)
     match row.action:
         case "kill":
             return change.restore(row.environment, key)
         case "restore":
             return change.kill(row.environment, key)
-        case "add" | "unarchive" if section == "flags":
-            return change.archive_flag(row.environment, key)
         case "archive":
             return change.unarchive_flag(row.environment, key)
-        case "add":
-            return change.remove_item(row.environment, section, key)
         case _:
             return change.revert_item(row.environment, section, key, row.number - 1, state=True)

@@ -1,0 +1,281 @@
+"""What the pages say and do, without a browser window."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flagloop_server import changes as change
+from flagloop_server.app import Application
+from flagloop_server.store import Actor
+
+FLAG = "/environments/production/flags/cta_color"
+EVIL = "<script>alert(1)</script>\"'"
+
+
+def test_visitors_are_sent_to_sign_in_and_back(shop: Application, visit: Any) -> None:
+    """After signing in one is where one wanted to go; only on this server."""
+    visitor = visit(None)
+    response = visitor.get(FLAG)
+    assert response.status_code == 303
+    assert response.location == f"/login?next={FLAG}"
+    shop.auth.create_user("ana@example.com", "Ana", {"*": "admin"}, Actor("person", "ben"))
+    shop.auth.set_password("ana@example.com", "a long sentence", Actor("person", "ben"))
+    visitor.get(response.location)
+    landed = visitor.post(
+        "/login", email="ana@example.com", password="a long sentence", next="//evil.example/x"
+    )
+    assert landed.request.path == "/environments/production/flags"
+
+
+def test_a_wrong_password_says_no_more_than_needed(visit: Any) -> None:
+    """The answer is the same for an unknown person; too many attempts are stopped."""
+    visitor = visit(None)
+    visitor.get("/login")
+    answers = [
+        visitor.post("/login", email="nobody@example.com", password="wrong wrong wrong")
+        for _ in range(6)
+    ]
+    assert [answer.status_code for answer in answers] == [400] * 5 + [429]
+    assert "the address or the password is wrong" in answers[0].text
+    assert int(answers[-1].headers["Retry-After"]) > 0
+
+
+def test_every_page_is_strict_about_what_it_loads(visit: Any) -> None:
+    """No inline script, no other origin, no frame; pages are never cached."""
+    visitor = visit("viewer")
+    for path in (FLAG, "/environments/production/flags/none", "/login", "/audit"):
+        headers = visitor.client.get(path).headers
+        policy = headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert headers["Cache-Control"] == "no-store"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_the_list_tells_state_and_who_gets_what(visit: Any) -> None:
+    """Each row has its word and its sentence; the filter is in the address."""
+    visitor = visit("viewer")
+    html = visitor.get("/environments/production/flags").text
+    assert "2 flags in <strong>production</strong>: 2 live" in html
+    assert "staff get treatment; 50% of everyone gets treatment; all others get control" in html
+    filtered = visitor.get("/environments/production/flags?q=checkout").text
+    assert "new_checkout" in filtered
+    assert "cta_color" not in filtered
+
+
+def test_an_empty_environment_teaches_the_next_command(visit: Any) -> None:
+    """The real address is there to paste; the key is a placeholder."""
+    html = visit("admin", "*").get("/environments/development/flags").text
+    assert "flagloop push flags.yaml --url http://localhost --key KEY --env development" in html
+
+
+def test_kill_undo_restore(shop: Application, visit: Any) -> None:
+    """A kill is confirmed with its undo, which gives the old bytes back."""
+    before = shop.store.document("production").document.raw
+    visitor = visit("editor")
+    visitor.get(FLAG)
+    html = visitor.post(f"{FLAG}/kill", reason="INC-77").text
+    assert "Killed cta_color." in html
+    assert "everyone gets control (INC-77)" in html
+    number = shop.store.environment("production").revision
+    html = visitor.post(f"/environments/production/revisions/{number}/undo").text
+    assert "Restored cta_color" in html
+    assert shop.store.document("production").document.raw == before
+
+
+def test_undo_is_not_offered_once_somebody_changed_the_flag_again(
+    shop: Application, visit: Any
+) -> None:
+    """Undo would take back the other change too."""
+    visitor = visit("editor")
+    visitor.get(FLAG)
+    visitor.post("/environments/production/flags/cta_color/share/half", share="60")
+    number = shop.store.environment("production").revision
+    other = change.set_share("production", "cta_color", "half", "70%")
+    shop.changes.apply(other, Actor("person", "cleo"), "")
+    page = visitor.get(f"{FLAG}?done={number}")
+    assert "Changed the share" in page.text
+    assert ">Undo<" not in page.text
+    refused = visitor.post(f"/environments/production/revisions/{number}/undo")
+    assert refused.status_code == 409
+    assert "share: 70%" in shop.store.document("production").document.text
+
+
+def test_undo_of_a_share_keeps_the_comment(shop: Application, visit: Any) -> None:
+    """The text is byte for byte what it was."""
+    before = shop.store.document("production").document.raw
+    visitor = visit("editor")
+    visitor.get(FLAG)
+    visitor.post("/environments/production/flags/cta_color/share/half", share="60 %")
+    number = shop.store.environment("production").revision
+    assert (
+        "share: 60%, serve: treatment}   # keep" in shop.store.document("production").document.text
+    )
+    visitor.post(f"/environments/production/revisions/{number}/undo")
+    assert shop.store.document("production").document.raw == before
+
+
+def test_a_new_flag_is_added_and_its_undo_archives_it(shop: Application, visit: Any) -> None:
+    """The key comes from the text; a mistake is told with its line and nothing is saved."""
+    visitor = visit("editor")
+    visitor.get("/environments/production/new-flag")
+    wrong = visitor.post(
+        "/environments/production/reports/edit", text="fresh:\n  defualt: on\n", opened="0", flag=""
+    )
+    assert "line 2" in wrong.text
+    assert "did you mean &#39;default&#39;?" in wrong.text
+    right = visitor.post(
+        "/environments/production/edit", text="fresh:\r\n  rules: []\r\n", opened="0", flag=""
+    )
+    assert "Added fresh." in right.text
+    assert shop.store.document("production").document.items["flags", "fresh"].text == (
+        "  fresh:\n    rules: []\n"
+    )
+    number = shop.store.environment("production").revision
+    visitor.post(f"/environments/production/revisions/{number}/undo")
+    assert ("flags", "fresh") not in shop.store.document("production").document.items
+
+
+def test_text_of_users_is_never_markup(shop: Application, visit: Any) -> None:
+    """A script in any field is shown as text on every page that shows the field."""
+    import json
+
+    evil = json.dumps(EVIL)
+    text = (
+        f"evil:\n  description: {evil}\n  owner: {evil}\n  tags: [{evil}]\n"
+        f"  variants: {{one: {evil}, two: x}}\n  default: one\n  off: one\n"
+        f"  rules:\n    - {{name: r, when: {{{evil}: {evil}}}, serve: two}}\n"
+    )
+    planned = change.put_item("production", "flags", "evil", text)
+    actor = Actor("person", EVIL)
+    shop.changes.apply(planned, actor, EVIL)
+    shop.store.create_key("production", "server", EVIL, actor)
+    shop.changes.apply(change.kill("production", "evil"), actor, EVIL)
+    visitor = visit("admin", "*")
+    revision = shop.store.environment("production").revision
+    production = "/environments/production"
+    for path in (
+        f"{production}/flags",
+        f"{production}/flags?q={EVIL}",
+        f"{production}/flags/evil",
+        f"{production}/flags/evil/edit",
+        f"{production}/flags/evil/history?from=2&to={revision}",
+        f"{production}/flags/{EVIL}",
+        f"{production}/history",
+        f"{production}/revisions/{revision}",
+        f"{production}/document",
+        f"{production}/keys",
+        f"{production}/flags/evil/reports/share/r?share={EVIL}",
+        f"/audit?target={EVIL}",
+        f"/login?next={EVIL}",
+    ):
+        html = visitor.get(path).text
+        assert "<script>alert" not in html, path
+        assert "<h1" in html or path.startswith("/login"), path
+
+
+def test_missing_things_are_named(visit: Any) -> None:
+    """An unknown flag, environment or revision is a 404 that says what is near."""
+    visitor = visit("admin", "*")
+    missing = visitor.get("/environments/production/flags/cta_colour")
+    assert missing.status_code == 404
+    assert "did you mean &#39;cta_color&#39;?" in missing.text
+    for path in (
+        "/environments/prodution/flags",
+        "/environments/production/revisions/99",
+        "/environments/production/flags/cta_color/reports/share/none",
+        "/environments/production/document?revision=99",
+        "/environments/production/history?from=1&to=99",
+        "/environments/production/reports/revert?number=99",
+        "/no/such/page",
+    ):
+        assert visitor.get(path).status_code == 404, path
+
+
+def test_a_secret_is_in_one_answer_only(shop: Application, visit: Any) -> None:
+    """The key works, and no later page shows more of it than its beginning."""
+    visitor = visit("admin")
+    visitor.get("/environments/production/keys")
+    html = visitor.post("/environments/production/keys", kind="server", name="shop").text
+    secret = html.partition('<code id="secret">')[2].partition("<")[0]
+    from flagloop_server.store import hash_key
+
+    found = shop.store.find_key(hash_key(secret))
+    assert found is not None
+    assert secret not in visitor.get("/environments/production/keys").text
+    visitor.post(f"/environments/production/keys/{found.id}/revoke")
+    revoked = shop.store.find_key(hash_key(secret))
+    assert revoked is not None
+    assert revoked.revoked_at is not None
+
+
+def test_an_environment_admin_revokes_no_key_of_elsewhere(shop: Application, visit: Any) -> None:
+    """Neither by the other environment's address nor a key that is good for both."""
+    both, _ = shop.store.create_key(
+        ["production", "development"], "admin", "both", Actor("person", "ben"), role="editor"
+    )
+    other = shop.store.keys("development")[0]
+    visitor = visit("admin")
+    visitor.get("/environments/production/keys")
+    for number in (both.id, other.id):
+        visitor.post(f"/environments/production/keys/{number}/revoke")
+    kept = [shop.store.keys("production"), shop.store.keys("development")]
+    assert {key.id for keys in kept for key in keys} >= {both.id, other.id}
+
+
+def test_the_document_is_downloaded_byte_for_byte(shop: Application, visit: Any) -> None:
+    """Now and as of an old revision."""
+    visitor = visit("viewer")
+    path = "/environments/production/document.yaml"
+    assert visitor.client.get(path).data == shop.store.document("production").document.raw
+    old = visitor.client.get(f"{path}?revision=1")
+    assert old.data == shop.store.document("production", 1).document.raw
+
+
+def test_live_parts_are_fragments(visit: Any) -> None:
+    """What is refreshed every few seconds comes without the frame."""
+    visitor = visit("viewer")
+    state = visitor.client.get(f"{FLAG}/live?part=state").text
+    usage = visitor.client.get(f"{FLAG}/live?part=usage").text
+    assert "is live in" in state
+    assert "<table" in usage
+    assert "<html" not in state + usage
+
+
+def test_people_are_invited_given_roles_and_shut_out(shop: Application, visit: Any) -> None:
+    """The whole life of an account by its forms; the last admin stays."""
+    visitor = visit("admin", "*")
+    visitor.get("/people")
+    html = visitor.post(
+        "/people", email="eve@example.com", name="Eve", environment="production", role="viewer"
+    ).text
+    assert "http://localhost/setup/" in html
+    path = "/people/eve@example.com"
+    visitor.post(path, action="role", environment="development", role="editor")
+    assert shop.auth.user("eve@example.com").roles == {
+        "production": "viewer",
+        "development": "editor",
+    }
+    visitor.post(path, action="take", environment="production")
+    visitor.post(path, action="disable")
+    eve = shop.auth.user("eve@example.com")
+    assert eve.roles == {"development": "editor"}
+    assert eve.disabled_at is not None
+    assert "/setup/" in visitor.post(path, action="link").text
+    myself = "/people/admin-@example.com"
+    assert visitor.post(myself, action="disable").status_code == 400
+
+
+def test_environments_are_made_renamed_archived(shop: Application, visit: Any) -> None:
+    """By the forms of the page; a bad name is told."""
+    visitor = visit("admin", "*")
+    visitor.get("/environments")
+    visitor.post("/environments", key="staging")
+    visitor.post("/environments/staging/settings", action="rename", key="qa")
+    visitor.post("/environments/qa/settings", action="production")
+    assert shop.store.environment("qa").production
+    visitor.post("/environments/qa/settings", action="archive")
+    assert shop.store.environment("qa").archived_at is not None
+    visitor.post("/environments/qa/settings", action="unarchive")
+    assert shop.store.environment("qa").archived_at is None
+    assert visitor.post("/environments", key="no spaces").status_code == 400

@@ -1,0 +1,201 @@
+"""Rows of the flag list and of a flag's page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flagloop.document.definition import Document
+from flagloop.document.schema import read_document
+from flagloop_server import overview
+from flagloop_server.store.events import EventTotal, LiveCounts, Usage
+
+NOW = 1_800_000_000_000  # 2027-01-15
+DAY = 86_400_000
+COLOURS = {"variants": {"control": "blue", "treatment": "green"}, "default": "control"}
+
+
+def document(flags: dict[str, Any], **sections: Any) -> Document:
+    """A document without problems."""
+    parsed, problems = read_document({"version": 1, "flags": flags, **sections})
+    assert problems == []
+    return parsed
+
+
+def used(today: int = 0, seen: int | None = None, **parts: Any) -> Usage:
+    """Counts of one flag."""
+    rules, variants = parts.get("rules", {}), parts.get("variants", {})
+    return Usage(today, seen, (0,) * 24, variants, rules, parts.get("reasons", {}))
+
+
+def rollout(**words: Any) -> dict[str, Any]:
+    """A flag with one rollout."""
+    rule = {"name": "r", "rollout": {"to": "treatment", "stages": ["5%", "100%"], **words}}
+    return {**COLOURS, "rules": [rule]}
+
+
+@pytest.mark.parametrize(
+    ("flag", "state"),
+    [
+        ({}, "off"),
+        ({"rules": [{"name": "a", "serve": "on"}]}, "live"),
+        ({"rules": [{"name": "a", "share": "0%", "serve": "on"}]}, "off"),
+        ({"rules": [{"name": "a", "share": "1%", "serve": "on"}]}, "live"),
+        (COLOURS, "live"),
+        ({**COLOURS, "off": "control"}, "off"),
+        ({**COLOURS, "off": "treatment"}, "live"),
+        (rollout(), "live"),
+        (rollout(stage="5%"), "canary"),
+        (rollout(stage="100%"), "live"),
+        (rollout(stage="5%", paused=True), "paused"),
+        ({"killed": True, "rules": [{"name": "a", "serve": "on"}]}, "killed"),
+    ],
+)
+def test_one_word_tells_the_state(flag: dict[str, Any], state: str) -> None:
+    """Off means that everyone gets what a kill would serve; canary that a rollout is on its way."""
+    parsed = document({"f": flag})
+    assert overview.state_of(parsed.flags["f"], parsed) == state
+
+
+def test_stale_says_why() -> None:
+    """A flag past `expires`, or not evaluated for 30 days, is stale, with the number."""
+    parsed = document({"f": {"expires": "2027-01-14"}, "g": {"expires": "2027-01-15"}})
+    old = used(seen=NOW - 63 * DAY)
+    assert overview.stale_reasons(parsed.flags["f"], old, NOW) == (
+        "expired on 2027-01-14",
+        "not evaluated for 63 days",
+    )
+    assert overview.stale_reasons(parsed.flags["g"], used(seen=NOW - 29 * DAY), NOW) == ()
+
+
+def test_a_flag_that_was_never_evaluated_is_not_called_stale() -> None:
+    """A new flag has no last evaluation; that proves nothing."""
+    parsed = document({"f": {}})
+    assert overview.stale_reasons(parsed.flags["f"], overview.NO_USAGE, NOW) == ()
+
+
+def rows() -> list[overview.FlagRow]:
+    """Four flags in different states."""
+    flags = {
+        "cta_color": {**COLOURS, "description": "Sign-up button", "tags": ["landing"]},
+        "new_checkout": {"owner": "payments", "rules": [{"name": "a", "serve": "on"}]},
+        "dead": {"killed": {"reason": "INC-1"}},
+        "old": {"expires": "2020-01-01", "owner": "payments", "tags": ["landing", "x"]},
+    }
+    return overview.flag_rows(document(flags), {"old": used(5, NOW)}, NOW)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "keys"),
+    [
+        ({}, ["cta_color", "new_checkout", "dead", "old"]),
+        ({"text": "BUTTON sign"}, ["cta_color"]),
+        ({"text": "treatment"}, ["cta_color"]),
+        ({"text": "button checkout"}, []),
+        ({"state": "killed"}, ["dead"]),
+        ({"state": "stale"}, ["old"]),
+        ({"owner": "payments"}, ["new_checkout", "old"]),
+        ({"tag": "landing", "owner": "payments"}, ["old"]),
+    ],
+)
+def test_the_filter_selects(wanted: dict[str, str], keys: list[str]) -> None:
+    """All words of the search and every chosen value must fit; the order stays."""
+    found = overview.select(rows(), overview.Filter(**wanted))
+    assert [row.key for row in found] == keys
+
+
+def test_the_summary_counts_states() -> None:
+    """States that no flag has are left out."""
+    assert overview.summary(rows()) == "2 live, 1 off, 1 killed, 1 stale"
+
+
+def test_rules_show_what_they_took() -> None:
+    """Each rule has its part of the evaluations, what it gives and what bounds it."""
+    flag = {
+        **COLOURS,
+        "rules": [
+            {"name": "staff", "when": {"plan": "staff"}, "serve": "treatment"},
+            {"name": "some", "share": "10%", "serve": "treatment", "unit": "org"},
+            {"name": "all", "serve": "control"},
+            {"name": "never", "serve": "treatment"},
+        ],
+    }
+    parsed = document({"f": flag})
+    usage = used(rules={"staff": 10, "some": 30, None: 60})
+    staff, some, every, never = overview.rule_rows(parsed.flags["f"], parsed, usage)
+    assert (staff.who, staff.outcome, staff.took, staff.part) == (
+        "those where plan is staff",
+        (("treatment", "100%"),),
+        10,
+        0.1,
+    )
+    assert (some.share, some.notes) == (
+        "10%",
+        ("takes 10% of them, the others fall through", "unit org"),
+    )
+    assert every.serves
+    assert (never.serves, never.notes) == (
+        False,
+        ("never reached: a rule above serves everyone",),
+    )
+
+
+def test_parts_without_data_are_not_zero() -> None:
+    """Without evaluations the part is unknown."""
+    parsed = document({"f": {"rules": [{"name": "a", "serve": "on"}]}})
+    assert overview.rule_rows(parsed.flags["f"], parsed, overview.NO_USAGE)[0].part is None
+    assert overview.unserved_parts(overview.NO_USAGE) == (None, None)
+
+
+def test_what_no_rule_served_is_split_into_default_and_off() -> None:
+    """Evaluations while killed are not called default."""
+    usage = used(rules={"a": 50, None: 50}, reasons={"DISABLED": 20, "DEFAULT": 30, "SPLIT": 50})
+    assert overview.unserved_parts(usage) == (0.3, 0.2)
+
+
+def test_variants_show_value_units_and_events() -> None:
+    """Each variant in the written order, also those that nobody got."""
+    parsed = document({"f": COLOURS})
+    events = {"sign_up": {"treatment": EventTotal(4, 9, 0.0)}}
+    counts = LiveCounts(NOW, {"treatment": 20}, 0, events, complete=True)
+    usage = used(variants={"treatment": 30, None: 10})
+    control, treatment = overview.variant_rows(parsed.flags["f"], usage, counts)
+    assert (control.name, control.value, control.evaluations, control.events) == (
+        "control",
+        "blue",
+        0,
+        {},
+    )
+    assert (treatment.part, treatment.units, treatment.events) == (0.75, 20, {"sign_up": 4})
+
+
+def test_dependents_and_running_experiments_are_named() -> None:
+    """Before a change one sees which flags and experiments hang on it."""
+    split = {"control": "50%", "treatment": "50%"}
+    flags = {
+        "base": {},
+        "leaf": {"requires": {"base": "on"}, "holdout": "h"},
+        "tested": {**COLOURS, "rules": [{"name": "a", "experiment": "e", "split": split}]},
+    }
+    parsed = document(flags, experiments={"e": {}}, holdouts={"h": {"share": "1%"}})
+    assert overview.dependents(parsed, "flags", "base") == ["leaf"]
+    assert overview.dependents(parsed, "holdouts", "h") == ["leaf"]
+    assert overview.dependents(parsed, "experiments", "e") == ["tested"]
+    assert len(overview.disturbed(parsed, [("flags", "tested")])) == 1
+    assert overview.disturbed(parsed, [("flags", "leaf")]) == ()
+
+
+@pytest.mark.parametrize(
+    ("seen", "has"),
+    [("abc.12", True), ("abc.13", True), ("abc.11", False), ("xyz.99", False), (None, False)],
+)
+def test_an_instance_has_a_change_from_its_revision_on(seen: str | None, has: bool) -> None:
+    """Only a revision of the same lineage says something."""
+    assert overview.has_revision(seen, "abc", 12) is has
+
+
+def test_the_sparkline_is_scaled_to_its_highest_hour() -> None:
+    """The highest hour touches the top, an empty one the bottom; no data is no line."""
+    assert overview.sparkline((0, 10, 5), width=10, height=20) == "0.0,19.0 5.0,1.0 10.0,10.0"
+    assert overview.sparkline((0, 0)) == ""

@@ -1,0 +1,111 @@
+"""What a change would do to recorded contexts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flagloop_server import whatif
+from flagloop_server.store.events import RecordedContext
+
+NOW = 1_800_000_000
+
+
+def document(share: str, **more: Any) -> dict[str, Any]:
+    """`base` with a share, `leaf` that requires it, `other` that does not."""
+    return {
+        "version": 1,
+        "segments": {"s": {"when": {"plan": more.get("plan", "pro")}}},
+        "flags": {
+            "base": {"rules": [{"name": "some", "share": share, "serve": "on"}]},
+            "leaf": {"requires": {"base": "on"}, "rules": [{"name": "all", "serve": "on"}]},
+            "other": {"rules": [{"name": "seg", "when": {"segment": "s"}, "serve": "on"}]},
+        },
+    }
+
+
+def people(number: int = 200) -> list[RecordedContext]:
+    """Recorded contexts, the newest first; `email` is not among what is recorded."""
+    recorded = frozenset({"key", "plan"})
+    return [
+        RecordedContext(
+            (NOW - n) * 1000, {"key": f"u-{n}", "plan": ("pro", "free")[n % 2]}, recorded
+        )
+        for n in range(number)
+    ]
+
+
+def test_raising_a_share_is_counted_with_what_hangs_on_it() -> None:
+    """The changed flag leads, the flags that require it are told beside it."""
+    found = whatif.what_if(document("0%"), document("100%"), people(), [("flags", "base")], NOW)
+    assert found.moves == (
+        whatif.Move("base", "off", "on", 200),
+        whatif.Move("leaf", "off", "on", 200),
+    )
+    assert found.sentence == (
+        "200 of 200 recorded contexts move off → on; with it contexts move in leaf."
+    )
+    assert found.unjudged == ()
+    assert found.period == "from 2027-01-15 07:56 to 2027-01-15 08:00 UTC"
+
+
+def test_the_same_document_moves_nobody() -> None:
+    """None is said in words."""
+    same = document("5%")
+    found = whatif.what_if(same, same, people(), [("flags", "base")], NOW)
+    assert not found.moved
+    assert found.sentence == "None of 200 recorded contexts would get another variant."
+
+
+def test_a_changed_segment_reaches_its_flags() -> None:
+    """A change elsewhere in the document is followed to the flags that name it."""
+    before, after = document("5%"), document("5%", plan="free")
+    assert whatif.affected(before, [("segments", "s")]) == {"other"}
+    found = whatif.what_if(before, after, people(), [("segments", "s")], NOW)
+    assert {(one.before, one.after, one.n) for one in found.moves} == {
+        ("on", "off", 100),
+        ("off", "on", 100),
+    }
+    assert "Up to 200 of 200 recorded contexts move in each of 1 flags" in found.sentence or (
+        found.sentence.startswith("200 of 200")
+    )
+
+
+def test_no_recorded_contexts_is_said_and_not_called_nobody() -> None:
+    """Without contexts nothing is claimed."""
+    found = whatif.what_if(document("0%"), document("9%"), [], [("flags", "base")], NOW)
+    assert found.sentence.startswith("Nobody can be counted")
+    assert found.contexts == 0
+    assert found.period == ""
+
+
+def test_rules_on_unrecorded_attributes_are_named() -> None:
+    """Who matches such a rule cannot be known, and the preview says which and why."""
+    before, after = document("0%"), document("0%")
+    rule = {"name": "staff", "when": {"email": {"ends_with": "@x"}}, "serve": "on"}
+    after["flags"]["base"] = {"rules": [rule]}
+    found = whatif.what_if(before, after, people(), [("flags", "base")], NOW)
+    assert found.unjudged[0] == ("base: rule staff tests email, which no recorded context has")
+
+
+def test_an_added_flag_moves_from_no_flag() -> None:
+    """Before it existed applications got their own default."""
+    before, after = document("5%"), document("5%")
+    after["flags"]["fresh"] = {}
+    found = whatif.what_if(before, after, people(10), [("flags", "fresh")], NOW)
+    assert found.moves == (whatif.Move("fresh", "no flag (the caller's default)", "off", 10),)
+
+
+def test_words_that_decide_nothing_move_nothing() -> None:
+    """A metric is no part of evaluation."""
+    found = whatif.what_if(document("5%"), document("5%"), people(), [("metrics", "m")], NOW)
+    assert found.sentence.startswith("No flag decides differently")
+
+
+def test_many_flags_cost_no_more_than_the_budget() -> None:
+    """With many flags fewer contexts are looked at, the newest, and the number is told."""
+    flags = {f"f{n}": {"rules": [{"name": "a", "share": "5%", "serve": "on"}]} for n in range(2000)}
+    before = {"version": 1, "flags": flags}
+    changed = [("flags", key) for key in flags]
+    found = whatif.what_if(before, before, people(500), changed, NOW)
+    assert found.contexts * len(flags) * 2 <= whatif.BUDGET
+    assert found.contexts == 100
