@@ -36,7 +36,7 @@ class Identity:
         if self.user is not None:
             return self.user.actor
         assert self.key is not None
-        return Actor("key", f"{self.key.name} ({self.key.hint}...)")
+        return Actor("key", f"{self.key.name} (key {self.key.id})")
 
     def role(self, environment: str) -> Role | None:
         """The role in that environment; None without any."""
