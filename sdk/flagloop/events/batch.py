@@ -17,8 +17,8 @@ class Batch:
     def __init__(
         self,
         head: JSON,
-        events: list[str],
-        origins: list[Origin],
+        events: list[str] | None = None,
+        origins: list[Origin] | None = None,
         *,
         lost: list[JSON] | None = None,
         counts: list[JSON] | None = None,
@@ -26,8 +26,8 @@ class Batch:
     ) -> None:
         self.id = uuid7()
         self.head = head
-        self.events = events
-        self.origins = origins
+        self.events = events or []
+        self.origins = origins or []
         self.lost = lost or []
         self.counts = counts or []
         self.contexts = contexts or []
@@ -39,6 +39,11 @@ class Batch:
     def extras(self) -> bool:
         """Whether anything but events is in it."""
         return bool(self.lost or self.counts or self.contexts)
+
+    @property
+    def size(self) -> int:
+        """Bytes of its JSON."""
+        return len(self.encode(0))
 
     def encode(self, sent: int) -> bytes:
         """The body of a try at `sent` (epoch ms): ASCII JSON."""
@@ -58,7 +63,7 @@ class Batch:
         """The events and the rest, each alone; [] when it has only one of the two."""
         if not self.events or not self.extras:
             return []
-        return [Batch(self.head, self.events, self.origins), self._rest([], [])]
+        return [Batch(self.head, self.events, self.origins), self._rest(None, None)]
 
     def halves(self) -> list[Batch]:
         """Two smaller ones; [] when it cannot be made smaller."""
@@ -70,7 +75,7 @@ class Batch:
             Batch(self.head, self.events[middle:], self.origins[middle:]),
         ]
 
-    def _rest(self, events: list[str], origins: list[Origin]) -> Batch:
+    def _rest(self, events: list[str] | None, origins: list[Origin] | None) -> Batch:
         return Batch(
             self.head,
             events,

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 from weakref import WeakSet
 
 from flagloop.evaluation.decision import Decision
-from flagloop.events.event import JSON, Instance, tracked
+from flagloop.events.event import JSON, UNFIT, Instance, tracked
 from flagloop.events.exposure import Exposures
 from flagloop.events.inbox import Inbox
 from flagloop.events.outbox import Clocks, Outbox, Policy, Send, Sources
@@ -21,11 +20,6 @@ from flagloop.events.recording import Counts, Losses, Reservoir
 
 AT_EXIT = 2.0
 """Seconds that delivering may take when the process ends."""
-
-
-def decoded(sink: Callable[[JSON], Mapping[str, Any] | None]) -> Send:
-    """A `send` for a sink that takes a batch as a mapping (a test's, or an application's)."""
-    return lambda body: sink(json.loads(body))
 
 
 class Adopted(Protocol):
@@ -73,7 +67,7 @@ class Delivery:
         self._units: tuple[str, ...] = ("key",)
         self.instance = instance or Instance()
         self.losses = Losses()
-        self.inbox = Inbox(queue, (memory + 3) // 4, self._wake, self.losses.add)
+        self.inbox = Inbox(queue, (memory + 7) // 8, self._wake, self.losses.add)
         self.exposures = Exposures(self.inbox, clocks.wall, memory)
         self.counts = Counts(self._start, clocks.wall)
         self.reservoir = Reservoir(self._start, clocks.steady)
@@ -101,7 +95,7 @@ class Delivery:
         at = self._clocks.wall()
         try:
             origin = tracked(event, context, self._units, value, properties)
-        except (ValueError, OverflowError, RecursionError) as problem:
+        except UNFIT as problem:
             self._invalid = str(problem)
             self.losses.add("invalid", None, None)
             return False

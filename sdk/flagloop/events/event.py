@@ -24,6 +24,8 @@ DEPTH = 16
 """How deep a property may nest."""
 NAME_LIMIT = 200
 """Characters of an event's name."""
+UNFIT = (ValueError, TypeError, AttributeError, ArithmeticError, LookupError, RuntimeError)
+"""What an application's own types may raise while they are made plain."""
 BLOCK = 1024
 """Ids that share one random draw."""
 
@@ -137,7 +139,8 @@ def plain(value: Any, depth: int = DEPTH) -> Any:
     if value is None or value.__class__ is bool:
         return value
     if isinstance(value, str):
-        return str(value) if value.isascii() else value.encode("utf-8", "replace").decode()
+        text = str.__str__(value)
+        return text if text.isascii() else text.encode("utf-8", "replace").decode()
     if isinstance(value, Mapping):
         return {_name(name): plain(one, _deeper(depth)) for name, one in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
@@ -180,7 +183,7 @@ def attributes(context: Mapping[str, Any], names: Iterable[str]) -> JSON:
         if value is not None:
             try:
                 kept[name] = plain(value)
-            except (ValueError, OverflowError, RecursionError):
+            except UNFIT:
                 continue
     return kept
 

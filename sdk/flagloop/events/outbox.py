@@ -210,17 +210,15 @@ class Outbox:
         sources = self._from
         if now >= self._tick:
             sources.counts.drain()
-        events, origins = self._fill()
-        if self.waiting < self._policy.events:
-            self._tick = now + self._policy.interval
         batch = Batch(
             {"sdk": self._sdk, "instance": self._instance.mapping(), "revision": self.revision},
-            events,
-            origins,
             lost=sources.losses.take(LOSS_ROWS),
             counts=sources.counts.take(COUNT_ROWS),
             contexts=sources.reservoir.drain(),
         )
+        self._fill(batch)
+        if self.waiting < self._policy.events:
+            self._tick = now + self._policy.interval
         self._built = not len(sources.counts)
         if batch:
             self._batches.append(batch)
@@ -234,26 +232,24 @@ class Outbox:
         self._taken += taken
         return bool(taken)
 
-    def _fill(self) -> tuple[list[str], list[Origin]]:
-        """The next events in their wire form, as many as a batch holds, and their origins."""
-        events: list[str] = []
-        origins: list[Origin] = []
-        left = self._policy.size
+    def _fill(self, batch: Batch) -> None:
+        """Put the next events into `batch`, as many as it holds."""
+        room = self._policy.size
+        left = room - batch.size
         for identity in uuids(min(self._policy.events, self.waiting), self._clocks.wall):
             if self._next >= len(self._chunk) and not self._refill():
-                break
+                return
             origin, payload, at = self._chunk[self._next : self._next + STRIDE]
             text = origin.text(identity, payload, at)
-            if len(text) > left and events:
-                break
+            if len(text) > left and len(text) <= room // 2:
+                return
             self._next += STRIDE
             if len(text) > left:
                 self._from.losses.add("too_large", origin.flag, origin.variant)
                 continue
             left -= len(text) + 1
-            events.append(text)
-            origins.append(origin)
-        return events, origins
+            batch.events.append(text)
+            batch.origins.append(origin)
 
     def _deliver(self, batch: Batch) -> None:
         try:

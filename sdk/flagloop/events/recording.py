@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from flagloop.evaluation.bucketing import unit_of
 from flagloop.evaluation.decision import Decision, ErrorCode, Reason
-from flagloop.events.event import attributes
+from flagloop.events.event import attributes, dump
 
 JSON = dict[str, Any]
 K = TypeVar("K")
@@ -21,6 +21,8 @@ NAMES = 500
 NAME_LENGTH = 100
 ROWS = 10_000
 """Rows of counts kept for a server that is away; then the oldest minutes are put together."""
+CONTEXT = 4_096
+"""Bytes of one recorded context's JSON; a larger one is left out."""
 SOURCES = 8
 """Replaced rulesets that wait for the worker to read them once more."""
 GRACE = 2.0
@@ -107,6 +109,9 @@ class Counts:
             if self._sources:
                 self._sources[-1] = (self._sources[-1][0], now)
             self._sources.append((ruleset, now))
+            for decision in ruleset.counted():
+                # One that comes back brings counts that were reported when it went.
+                self._read.setdefault(decision, decision.count)
 
     def error(self, flag: str, code: ErrorCode) -> None:
         """Count one evaluation of `flag` that no decision stands for."""
@@ -286,7 +291,7 @@ class Reservoir:
                 unit = unit_of(context.get(name))
                 if unit is not None:
                     kept[name] = unit
-            if kept:
+            if kept and len(dump(kept)) <= CONTEXT:
                 self._kept.append(kept)
         finally:
             self._lock.release()
