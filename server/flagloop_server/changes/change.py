@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from flagloop.document.merge import Merge
 from flagloop.document.problem import Path, Problem, did_you_mean
+from flagloop.document.schema import SECTIONS
 from flagloop.document.yamlfile import DocumentText, Item
 from flagloop.errors import ConflictError, DocumentError, NotFoundError
 from flagloop_server.store import (
@@ -145,7 +146,7 @@ def changed_refs(old: DocumentText, new: DocumentText) -> tuple[Ref, ...]:
         if (other := old.items.get(ref)) is not item and (other is None or other.text != item.text)
     ]
     found += [ref for ref in old.items if ref not in new.items]
-    for word in {**old.entries, **new.entries}:
+    for word in {**old.entries, **new.entries}.keys() - set(SECTIONS):
         before, after = old.entries.get(word), new.entries.get(word)
         if (before and before.mapping) != (after and after.mapping):
             found.append((word, ""))

@@ -8,6 +8,7 @@ from typing import Any
 
 from flagloop.document import yamledit
 from flagloop.document.percent import format_percent, parse_percent
+from flagloop.document.yamlfile import DocumentText
 from flagloop.errors import NotFoundError
 from flagloop_server.changes.change import (
     Change,
@@ -29,7 +30,7 @@ def kill(env: str, flag: str) -> Change:
             return Draft(scene.document, (f"'{flag}' is killed already",))
         at = datetime.fromtimestamp(scene.at // 1000, UTC).isoformat().replace("+00:00", "Z")
         killed = {"reason": scene.reason, "by": scene.actor.name, "at": at}
-        return rewrite(scene, ("flags", flag), {"killed": killed, **mapping})
+        return rewrite(scene, ("flags", flag), {**mapping, "killed": killed})
 
     return Change(env, "kill", flag, draft, urgent=True, needs_reason=True)
 
@@ -41,10 +42,9 @@ def restore(env: str, flag: str) -> Change:
         item = scene.item("flags", flag)
         if "killed" not in item.mapping:
             return Draft(scene.document, (f"'{flag}' is not killed",))
-        before = _text_before_kill(scene, flag, item.text)
+        before = _before_kill(scene, flag, item.text)
         if before is not None:
-            edit = yamledit.put_item_text(scene.document, "flags", flag, before)
-            return Draft(edit.document)
+            return Draft(before)
         alive = {word: value for word, value in item.mapping.items() if word != "killed"}
         return rewrite(scene, ("flags", flag), alive)
 
@@ -109,15 +109,23 @@ def rewrite(
     return Draft(edit.document, notes, details=details or {})
 
 
-def _text_before_kill(scene: Scene, flag: str, text: str) -> str | None:
-    """The exact text before the kill, if the kill was the last change of the flag."""
+def _before_kill(scene: Scene, flag: str, text: str) -> DocumentText | None:
+    """The document with the flag's exact text of before the kill.
+
+    None if the flag was changed since it was killed. If nothing at all was, it is the whole text
+    of before, since a kill may have to lay out more than its flag (a section in flow style).
+    """
     env = scene.stored.environment
     number = scene.stored.item_revisions.get(("flags", flag))
     if number is None or scene.library.revision(env, number).action != "kill":
         return None
+    killed = scene.library.document(env, number).document
+    if killed is scene.document or killed.text == scene.document.text:
+        return scene.library.document(env, number - 1).document
     for version in scene.library.item_versions(env, number):
         if (version.section, version.key, version.after) == ("flags", flag, text):
-            return version.before
+            edit = yamledit.put_item_text(scene.document, "flags", flag, version.before or "")
+            return edit.document
     return None
 
 

@@ -31,6 +31,8 @@ def add_item(env: str, section: str, key: str, mapping: Mapping[str, Any]) -> Ch
     """A new item from its mapping form; ConflictError if the key is taken."""
 
     def draft(scene: Scene) -> Draft:
+        if not key:
+            raise refuse(f"a new item of {section} needs a key", (section,))
         if (section, key) in scene.document.items:
             name = _target(section, key)
             raise ConflictError(f"{name} exists already in {env}", [name])

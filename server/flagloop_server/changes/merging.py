@@ -28,13 +28,18 @@ def push(
     def draft(scene: Scene) -> Draft:
         mine = parse(text)
         check_environment(mine, env)
-        merged = merge(_base(scene, base), mine, scene.document, state=state)
+        # nobody wrote here yet: the file goes in byte for byte, whatever it was made from
+        untouched = scene.stored.revision == 1
+        merged = merge(
+            scene.document if untouched else _base(scene, base), mine, scene.document, state=state
+        )
+        document = mine if untouched else merged.document
         return Draft(
-            merged.document,
+            document,
             tuple(_ignored(*one) for one in merged.ignored),
             merge=merged,
             pushed=mine,
-            locate=_first_in(mine, merged.document),
+            locate=_first_in(mine, document),
         )
 
     return Change(env, "push", "document", draft)
@@ -116,9 +121,7 @@ def _base(scene: Scene, base: str | bytes | int | None) -> DocumentText | None:
         return scene.library.document(scene.stored.environment, base).document
     if base is not None:
         return parse(base)
-    pushed = scene.library.push_base(scene.stored.environment)
-    # nobody wrote anything yet: the text that the environment was made with stands for a push
-    return scene.document if pushed is None and scene.stored.revision == 1 else pushed
+    return scene.library.push_base(scene.stored.environment)
 
 
 def _with_words(
