@@ -21,7 +21,14 @@ FORBIDDEN = {
     "sdk/flagloop/document": NO_IO
     | {"flagloop.evaluation", "flagloop.events", "flagloop.sync", "flagloop.client"},
     "sdk/flagloop/evaluation": NO_IO
-    | {"time", "logging", "threading.Thread", "flagloop.events", "flagloop.sync", "flagloop.client"},
+    | {
+        "time",
+        "logging",
+        "threading.Thread",
+        "flagloop.events",
+        "flagloop.sync",
+        "flagloop.client",
+    },
     "sdk/flagloop/events": {"requests", "flagloop.sync", "flagloop.client"},
     "sdk/flagloop/sync": {"flagloop.evaluation.ruleset", "flagloop.events", "flagloop.client"},
     "server/flagloop_server/edge": {"flask", "sqlite3", "sqlite_utils", "flagloop.evaluation"},

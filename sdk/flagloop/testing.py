@@ -1,7 +1,7 @@
 """Test doubles for code that uses flagloop: memory sink, fake clock, builders, `Flags`.
 
-    sink = MemorySink()
-    client = Client.from_document(document(cta_color=flag({"control": "blue"})), events=sink)
+sink = MemorySink()
+client = Client.from_document(document(cta_color=flag({"control": "blue"})), events=sink)
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class MemorySink:
         self.batches: list[JSON] = []
 
     def __call__(self, batch: bytes) -> JSON:
+        """Receive one batch; the answer is a server's that takes everything."""
         self.batches.append(json.loads(batch))
         return {"accepted": len(self.batches[-1]["events"]), "duplicate": 0, "rejected": []}
 
@@ -58,6 +59,7 @@ class FakeClock:
         self.now = now
 
     def __call__(self) -> float:
+        """The time, in epoch seconds."""
         return self.now
 
     def advance(self, seconds: float) -> None:
@@ -169,7 +171,7 @@ class Flags:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for client, undo in reversed(self._clients):
+        for _, undo in reversed(self._clients):
             undo()
         self.client.close()
 

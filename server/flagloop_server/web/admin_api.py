@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from flask import Blueprint, request
 from werkzeug.exceptions import BadRequest
 
@@ -218,3 +219,12 @@ def merged(merge: Merge | None, problems: Sequence[Problem]) -> dict[str, Any]:
         ],
         "problems": [problem.to_mapping() for problem in problems],
     }
+
+
+@blueprint.get("/flags/<flag>/live")
+def live(env: str, flag: str) -> dict[str, Any]:
+    """Units exposed to each variant and what they did since the server started."""
+    require("view", env)
+    store = application().store
+    seen = store.events.live(store.environment(env).id, flag)
+    return {"environment": env, "flag": flag, **msgspec.to_builtins(seen)}

@@ -1,0 +1,77 @@
+"""`flagloop demo`: the whole loop on this machine, with visitors."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from flagloop_server.demo.world import World
+
+
+@click.command()
+@click.option("--seconds", type=float, help="Stop after so many seconds (default: at Ctrl-C).")
+@click.option("--port", default=8377, show_default=True, help="The server's port; 0: any free one.")
+@click.option("--rate", default=20.0, show_default=True, help="Simulated visitors a second.")
+@click.option("--json", "as_json", is_flag=True, help="Print the last counts as JSON at the end.")
+def demo(seconds: float | None, port: int, rate: float, as_json: bool) -> None:
+    """Start a server, a landing page with an experiment and simulated visitors."""
+    from flagloop_server.demo.world import World
+
+    folder = tempfile.TemporaryDirectory(prefix="flagloop-demo-")
+    with folder as path, World(Path(path), port, rate) as world:
+        _introduce(world)
+        try:
+            _watch(world, seconds)
+        except KeyboardInterrupt:
+            click.echo()
+        counts = world.counts()
+    if as_json:
+        rows = {name: {"seen": seen, "signed_up": did} for name, (seen, did) in counts.items()}
+        click.echo(json.dumps({"variants": rows}))
+
+
+def _introduce(world: World) -> None:
+    from flagloop_server.demo.world import POLL_SECONDS
+
+    click.echo(
+        f"Landing page    {world.app_url}\n"
+        f"Admin UI        {world.url}\n"
+        f"Signed in, once {world.link}\n\n"
+        f"Visitors come and green converts better. Kill cta_color in the admin UI and every\n"
+        f"button is blue within {POLL_SECONDS:.0f} s. Ctrl-C ends it.\n"
+    )
+
+
+def _watch(world: World, seconds: float | None) -> None:
+    end = None if seconds is None else time.monotonic() + seconds
+    lines = 0
+    while end is None or time.monotonic() < end:
+        time.sleep(1.0 if end is None else max(0.0, min(1.0, end - time.monotonic())))
+        lines = _table(world, lines)
+    if not sys.stdout.isatty():
+        _print(world)
+
+
+def _table(world: World, lines: int) -> int:
+    """Draw the counts over the last ones; only a terminal can be drawn over."""
+    if not sys.stdout.isatty():
+        return 0
+    if lines:
+        click.echo(f"\x1b[{lines}F\x1b[J", nl=False)
+    return _print(world)
+
+
+def _print(world: World) -> int:
+    rows = [f"{'variant':<14}{'visitors':>10}{'signed up':>12}{'rate':>9}"]
+    for variant, (seen, signed_up) in world.counts().items():
+        rate = f"{signed_up / seen:.1%}" if seen else ""
+        rows.append(f"{variant:<14}{seen:>10,}{signed_up:>12,}{rate:>9}")
+    click.echo("\n".join(rows))
+    return len(rows)

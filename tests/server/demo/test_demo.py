@@ -1,0 +1,94 @@
+"""The demo: a server, the landing page and visitors, and a kill that all of them obey."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from flagloop_server.demo.visitors import SIGN_UP_RATE
+from flagloop_server.demo.world import ENVIRONMENT, FLAG, POLL_SECONDS, World
+from flagloop_server.store import Actor
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A running demo."""
+    with World(tmp_path_factory.mktemp("demo"), port=0, rate=60) as running:
+        yield running
+
+
+def until(what: Callable[[], bool], seconds: float) -> bool:
+    """Ask again until it is so; False after `seconds`."""
+    end = time.monotonic() + seconds
+    while not (held := what()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return held
+
+
+def color(world: World) -> str:
+    """The button's colour for a new visitor."""
+    page = requests.get(world.app_url, timeout=5).text
+    return next(name for name in ("blue", "green") if f'data-color="{name}"' in page)
+
+
+def test_both_variants_are_seen_and_counted(world: World) -> None:
+    """Visitors become exposures of both variants, and some of them sign up."""
+
+    def full() -> bool:
+        counts = world.counts()
+        return {"control", "treatment"} <= counts.keys() and sum(c[1] for c in counts.values()) > 0
+
+    assert until(full, 20), world.counts()
+    assert world.visitors.failures == 0
+
+
+def test_green_converts_better() -> None:
+    """The demo has a winner to find."""
+    assert SIGN_UP_RATE["green"] > SIGN_UP_RATE["blue"] > 0
+
+
+def test_a_kill_reaches_the_application_within_a_poll_and_restore_undoes_it(world: World) -> None:
+    """After the kill every button is blue; after restore some are green again."""
+    admin = Actor("system", "test")
+    _, key = world.store.create_key(ENVIRONMENT, "admin", "test", admin, role="editor")
+    base = f"{world.url}/api/v1/admin/environments/{ENVIRONMENT}/flags/{FLAG}"
+    headers = {"Authorization": f"Bearer {key}"}
+    assert until(lambda: color(world) == "green", 10)
+
+    killed = requests.post(f"{base}/kill", json={"reason": "test"}, headers=headers, timeout=5)
+    assert killed.status_code == 200, killed.text
+    # Jitter makes a poll at most a tenth longer; the rest is for a slow machine.
+    assert until(lambda: {color(world) for _ in range(25)} == {"blue"}, POLL_SECONDS * 1.1 + 5)
+
+    restored = requests.post(f"{base}/restore", json={}, headers=headers, timeout=5)
+    assert restored.status_code == 200, restored.text
+    assert until(lambda: color(world) == "green", POLL_SECONDS * 1.1 + 5)
+
+
+def test_the_link_signs_in_once(world: World) -> None:
+    """The printed link opens the flag's page signed in, and is of no use a second time."""
+    with requests.Session() as browser:
+        page = browser.get(world.link, timeout=10)
+        assert page.status_code == 200
+        assert FLAG in page.text
+        assert page.url.endswith(f"/environments/{ENVIRONMENT}/flags/{FLAG}")
+    again = requests.get(world.link, timeout=10)
+    assert again.status_code == 400
+    assert "Sign out" not in again.text
+
+
+def test_the_command_ends_by_itself_and_prints_the_counts(tmp_path: Path) -> None:
+    """`flagloop demo --seconds N --json` is a smoke test of an installation."""
+    command = [sys.executable, "-m", "flagloop", "demo", "--seconds", "8", "--port", "0", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=90)
+    assert done.returncode == 0, done.stderr
+    assert "Landing page    http://127.0.0.1:" in done.stdout
+    variants = json.loads(done.stdout.splitlines()[-1])["variants"]
+    assert sum(row["seen"] for row in variants.values()) > 0
