@@ -36,7 +36,8 @@ class Config:
     events_unpacked: int = 16 * MIB
     batches_waiting: int = 256
     poll_seconds: float = 0.2
-    stop_seconds: float = 3.0
+    stop_seconds: int = 2
+    close_seconds: float = 2.0
 
     @property
     def report_workers(self) -> int:

@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from flagloop_server.commands.data import data_option, told
 from flagloop_server.config import Config
 
 if TYPE_CHECKING:
+    from flagloop_server.app import Application
     from flagloop_server.changes import Changes
 
 
@@ -93,27 +95,47 @@ def serve(
 
 def run(config: Config) -> None:
     """Serve until a signal comes; raises OSError, sqlite3.Error and FlagloopError at start."""
-    from flagloop_server.edge.server import Server, listen
+    from flagloop_server.edge.server import listen
 
     # The port first: a start that fails must not spend the keys that are shown once.
     listener = listen(config.host, config.port)
     with contextlib.closing(listener):
         from flagloop_server.app import create_app
 
-        with create_app(config) as app:
-            url = public_url(config, listener)
-            for line in greeting(app.first_keys, app.setup_link, url):
-                click.echo(line)
-            if config.flags is not None:
-                click.echo(merge_flags(app.changes, config.flags, config.environment))
-            app.start()
-            server = Server(
-                app.asgi,
-                stop_seconds=config.stop_seconds,
-                ready=lambda: click.echo(f"flagloop serves {url} from {config.data}"),
-                stopping=app.edge.stop,
-            )
-            server.run(sockets=[listener])
+        app = create_app(config)
+        try:
+            serve_app(app, config, listener)
+        finally:
+            close_within(app, config.close_seconds)
+
+
+def serve_app(app: Application, config: Config, listener: socket.socket) -> None:
+    """Tell what a start tells, then serve until a signal comes."""
+    from flagloop_server.edge.server import Server
+
+    url = public_url(config, listener)
+    for line in greeting(app.first_keys, app.setup_link, url):
+        click.echo(line)
+    if config.flags is not None:
+        click.echo(merge_flags(app.changes, config.flags, config.environment))
+    app.start()
+    server = Server(
+        app.asgi,
+        stop_seconds=config.stop_seconds,
+        ready=lambda: click.echo(f"flagloop serves {url} from {config.data}"),
+        stopping=app.edge.stop,
+    )
+    server.run(sockets=[listener])
+
+
+def close_within(app: Application, seconds: float) -> None:
+    """Close, but wait no longer than that for a database that somebody else holds.
+
+    What was acknowledged is committed by then, so nothing is lost.
+    """
+    closing = threading.Thread(target=app.close, name="close", daemon=True)
+    closing.start()
+    closing.join(seconds)
 
 
 def public_url(config: Config, listener: socket.socket) -> str:

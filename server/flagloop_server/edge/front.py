@@ -95,7 +95,9 @@ class Edge:
         self._operations = operations
         self._event_bodies = event_bodies
         self._limits = limits
-        self._threads = ThreadPoolExecutor(4, thread_name_prefix="edge")
+        # Parsing has threads of its own: a look-up must not wait behind large batches.
+        self._parsers = ThreadPoolExecutor(2, thread_name_prefix="edge-events")
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="edge")
         self._routes: dict[str, Route] = {
             "/api/v1/ruleset": self._ruleset,
             "/api/v1/events": self._events,
@@ -119,7 +121,8 @@ class Edge:
 
     def close(self) -> None:
         """Let the threads end; running calls are not waited for."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._parsers):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     async def _answer(self, route: str, send: Send, answer: Answer) -> None:
         self.requests[route, answer.status] += 1
@@ -193,7 +196,8 @@ class Edge:
         self.waiting[key.id] += 1
         try:
             # The writer's future must not be cancelled with this request: it is shared.
-            commit = asyncio.wrap_future(await self._on_thread(parse))
+            loop = asyncio.get_running_loop()
+            commit = asyncio.wrap_future(await loop.run_in_executor(self._parsers, parse))
             async with asyncio.timeout(COMMIT_SECONDS):
                 return json_answer(200, await asyncio.shield(commit))
         except TimeoutError:

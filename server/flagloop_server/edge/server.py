@@ -25,7 +25,7 @@ class Server(uvicorn.Server):
         self,
         app: ASGIApp,
         *,
-        stop_seconds: float,
+        stop_seconds: int,
         ready: Callable[[], None],
         stopping: Callable[[], None],
     ) -> None:
@@ -37,7 +37,7 @@ class Server(uvicorn.Server):
                 proxy_headers=False,  # the bridge does it: only pages and the API need it
                 server_header=False,
                 timeout_keep_alive=75,
-                timeout_graceful_shutdown=max(1, round(stop_seconds)),
+                timeout_graceful_shutdown=stop_seconds,
                 ws="none",
             )
         )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -96,6 +98,40 @@ def test_sigterm_ends_within_five_seconds_also_with_idle_and_slow_connections(
         assert time.monotonic() - began < 5
     session.close()
     assert "Traceback" not in "\n".join(server.said)
+
+
+def test_sigterm_ends_within_five_seconds_also_while_a_page_waits_for_the_database(
+    tmp_path: Path, start_server: Any
+) -> None:
+    """A change that waits for a lock of another process is cut; its sender is told to retry."""
+    data = tmp_path / "data"
+    server = start_server(data)
+    made = flagloop("keys", "create", "--data", str(data), "--env", "production", "--kind", "admin")
+    url = f"{server.url}/api/v1/admin/environments/production/push"
+    header = {"Authorization": f"Bearer {made['key']}"}
+    answers: list[requests.Response] = []
+    with contextlib.closing(sqlite3.connect(data / "config.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+
+        def change() -> None:
+            answers.append(requests.post(url, json={"text": START}, headers=header, timeout=20))
+
+        thread = threading.Thread(target=change)
+        thread.start()
+        assert until(lambda: "flagloop_web_busy 1.0" in metrics(server.url))
+        began = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - began < 5
+        thread.join(10)
+        other.execute("ROLLBACK")
+    assert [answer.status_code for answer in answers] == [503]
+    assert answers[0].headers["Retry-After"]
+    assert "Traceback" not in "\n".join(server.said)
+
+
+def metrics(url: str) -> str:
+    """The metrics' text."""
+    return requests.get(f"{url}/metrics", timeout=10).text
 
 
 def test_keys_made_and_revoked_by_commands_are_known_at_once(
