@@ -7,7 +7,6 @@ numbers, tests and `Decision` objects. Every range is half-open, `[low, high)` o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from flagloop.document.definition import (
@@ -74,8 +73,7 @@ class Hold(NamedTuple):
     decision: Decision
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One rule, looked up. No band is empty, and the last one's `upper` is 2**32."""
 
     rule: Rule
@@ -107,8 +105,7 @@ class Step:
         return len(self.bands) > 1 or not all(each.full for each in self.ranges)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """One flag, looked up."""
 
     flag: Flag

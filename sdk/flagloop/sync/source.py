@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from flagloop.errors import DocumentError, TransportError
@@ -85,6 +84,8 @@ class FileSource:
         self, path: str | os.PathLike[str], clock: Callable[[], float] = time.time
     ) -> None:
         _import_reader()
+        from pathlib import Path
+
         self.path = Path(path)
         self.name = str(path)
         self._clock = clock
