@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 from flagloop.document.problem import Path
 from flagloop.document.schema import SECTIONS, runtime_words, with_runtime, without_runtime
 from flagloop.document.yamledit import put_item_text, put_items, remove_item
-from flagloop.document.yamlfile import DocumentText, Item, Ref, newline_of
+from flagloop.document.yamlfile import DocumentText, Item, Ref, is_block, newline_of
 from flagloop.document.yamlpatch import patch_item
 from flagloop.document.yamlwrite import same
 from flagloop.errors import DocumentError
@@ -139,12 +139,18 @@ class _Work:
     def judge(self, ref: Ref) -> None:
         """Decide what becomes of one part."""
         base, mine, theirs = self.base.get(ref), self.mine.get(ref), self.theirs.get(ref)
-        mark = [_mark(ref, item) for item in (base, mine, theirs)]
-        if mark[1] == mark[0] or mark[1] == mark[2]:
-            if mark[2] != mark[0] and mark[1] == mark[0]:
+        marks = [_mark(ref, item) for item in (base, mine, theirs)]
+        if len(set(marks)) == 3:
+            # layout alone is no conflict
+            parts = (base, mine, theirs)
+            is_flow = bool(ref[1]) and any(item and not is_block(item) for item in parts)
+            marks = [_loose(ref, item, is_flow) for item in (base, mine, theirs)]
+        was, wanted, there = marks
+        if wanted in (was, there):
+            if there not in (was, wanted):
                 self.kept.append(ref)
             self._leave(ref, mine, theirs)
-        elif mark[2] == mark[0] or _equal_but_for_runtime(ref, mine, theirs):
+        elif there == was or _equal_but_for_runtime(ref, mine, theirs):
             self._take(ref, mine, theirs)
         else:
             texts = (None if item is None else item.text for item in (base, mine, theirs))
@@ -221,14 +227,25 @@ def _mark(ref: Ref, item: Item | None) -> str | None:
         return None
     section, key = ref
     if not runtime_words(section, item.mapping):
-        return _unix(item.text).strip()
+        return _unix(item.text)
     plain = without_runtime(section, item.mapping)
     try:
-        text, rewritten = patch_item(_unix(item.text), key, plain, "\n")
+        patched = patch_item(_unix(item.text), key, plain, "\n")
     except DocumentError:
         # an item of a section in flow style need not stand alone
-        text, rewritten = "", True
-    return repr(plain) if rewritten else text.strip()
+        return repr(plain)
+    return repr(plain) if patched.rewritten else patched.text
+
+
+def _loose(ref: Ref, item: Item | None, is_flow: bool) -> str | None:
+    """The same, but for white space that means nothing.
+
+    Comments do not count where one side is in flow style: they move when it becomes block style.
+    """
+    if item is None:
+        return None
+    meaning = repr(without_runtime(ref[0], item.mapping))
+    return meaning if is_flow else "".join(str(_mark(ref, item)).split()) + meaning
 
 
 def _equal_but_for_runtime(ref: Ref, one: Item | None, other: Item | None) -> bool:
@@ -245,7 +262,7 @@ def _with_words(ref: Ref, item: Item, state: Item) -> Item:
     if same(wanted, item.mapping):
         return item
     newline = "\r\n" if "\r\n" in item.text else "\n"
-    return Item(patch_item(item.text, key or section, wanted, newline)[0], wanted)
+    return Item(patch_item(item.text, key or section, wanted, newline).text, wanted)
 
 
 def _mine_frames(base: DocumentText, mine: DocumentText, theirs: DocumentText) -> bool:

@@ -10,7 +10,7 @@ import re
 from flagloop.document.schema import SECTIONS
 from flagloop.document.yamlfile import BOM, DocumentText, newline_of, parse
 from flagloop.document.yamlnodes import Node, build
-from flagloop.document.yamlsplit import line_start
+from flagloop.document.yamlsplit import line_end, line_start
 from flagloop.document.yamlwrite import collection_text, same
 
 _COMMENT = re.compile(r"#[^\n\r]*")
@@ -43,7 +43,7 @@ def _written_anew(doc: DocumentText, section: str, *, is_root: bool) -> Document
     section_text = section + ":" + newline + collection_text(doc.mapping[section], 2, newline)
     first = doc.numbers[section, ""]
     behind = first + 1
-    while behind < len(doc.chunks) and doc.chunks[behind].kind in ("item", "separator"):
+    while behind < len(doc.chunks) and doc.chunks[behind].kind in ("item", "punctuation"):
         behind += 1
     before = "".join(chunk.text for chunk in doc.chunks[:first])
     return parse(before + section_text + "".join(chunk.text for chunk in doc.chunks[behind:]))
@@ -61,8 +61,10 @@ class _Writer:
         head = self.text[: key.end] + ":"
         lead = _COMMENT.findall(self.text, key.end, value.start)
         lines = self._pairs(value, column + 2, first=lead)
-        rest = self.text[value.end :]
-        return head + self.newline + "".join(lines).removesuffix(self.newline) + rest
+        end = line_end(self.text, value.end)
+        # a comment behind the closing bracket is about the section
+        aside = self.text[value.end : end].rstrip()
+        return head + aside + self.newline + "".join(lines) + self.text[end:]
 
     def document(self, root: Node) -> str:
         """The text of a document in flow style in block style."""

@@ -35,8 +35,8 @@ from flagloop.document.yamlsplit import line_end
 from flagloop.document.yamlwrite import entry_text, item_text, plain, same
 from flagloop.errors import DocumentError, NotFoundError
 
-COLUMN = 2
-"""Where items of a new section begin."""
+INDENT = 2
+"""How much deeper than their section items of a new section begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +60,16 @@ def replace_item(doc: DocumentText, section: str, key: str, mapping: Any) -> Edi
     block = in_block_style(doc, section)
     number = _number(block, section, key)
     chunk = block.chunks[number]
-    text, rewritten = patch_item(chunk.text, key or section, value, newline_of(doc))
-    new = Chunk(chunk.kind, section, key, text)
-    items = {(section, key): Item(text, value)} if key else {}
-    edited = _spliced(block, (number, number + 1), [new], items)
-    return Edit(edited if key else parse(edited.raw), rewritten or block is not doc)
+    done = patch_item(chunk.text, key or section, value, newline_of(doc))
+    new = [Chunk(chunk.kind, section, key, done.text)]
+    if done.rest:
+        new.append(Chunk("separator", "", "", done.rest))
+    items = {(section, key): Item(done.text, value)} if key else {}
+    edited = _spliced(block, (number, number + 1), new, items)
+    if not key or "#" in done.rest:
+        # rare: who owns the comments that are left must be read again
+        edited = parse(edited.raw)
+    return Edit(edited, done.rewritten or block is not doc)
 
 
 def add_item(
@@ -80,7 +85,7 @@ def add_item(
         raise DocumentError([Problem("is there already", path)])
     if not key:
         return put_item_text(doc, section, "", entry_text(section, value, 0, "\n"))
-    return put_item_text(doc, section, key, item_text(key, value, COLUMN, "\n"), after)
+    return put_item_text(doc, section, key, item_text(key, value, INDENT, "\n"), after)
 
 
 def put_item_text(
@@ -143,8 +148,9 @@ def remove_item(doc: DocumentText, section: str, key: str) -> Edit:
     if sum(1 for other, _ in block.items if other == section) > 1:
         return Edit(_without(block, number, number + 1, (section, key)), reformatted)
     head = block.numbers[section, ""]
-    behind = "".join(chunk.text for chunk in block.chunks[number + 1 : number + 2])
-    if "#" not in block.chunks[head].text and not behind.lstrip("\r\n").startswith((" ", "\t")):
+    behind = [chunk.text for chunk in block.chunks[number + 1 : number + 2] if chunk.kind in _APART]
+    inner = any(_last_inner_comment(text, _root_column(block)) for text in behind)
+    if "#" not in block.chunks[head].text and not inner:
         return Edit(_without(block, head, number + 1, (section, key)), reformatted)
     return Edit(_emptied(block, head, number), reformatted)
 
@@ -178,6 +184,8 @@ def _spliced(
     middle = _joined(
         [*(before if new else doc.chunks[seam:start]), *new, *doc.chunks[end : end + 1]]
     )
+    if end + 1 >= len(doc.chunks) and middle and middle[-1].kind == "separator":
+        middle[-1] = Chunk("footer", "", "", middle[-1].text)
     chunks = (*doc.chunks[:seam], *middle, *doc.chunks[end + 1 :])
     edited = DocumentText(chunks, kept)
     if len(new) == 1 and end - start == 1 and len(chunks) == len(doc.chunks):
@@ -197,16 +205,15 @@ def _joined(chunks: Iterable[Chunk]) -> list[Chunk]:
     joined: list[Chunk] = []
     for chunk in chunks:
         last = joined[-1] if joined else None
-        if last is None or chunk.kind not in _APART or last.kind not in ("header", "separator"):
+        if last is None or chunk.kind not in _APART or last.kind not in _ABSORBING:
             joined.append(chunk)
             continue
-        kind = last.kind if chunk.kind == "separator" else chunk.kind
-        joined[-1] = Chunk(
-            "header" if last.kind == "header" else kind, "", "", last.text + chunk.text
-        )
+        kind = chunk.kind if last.kind == "separator" else last.kind
+        joined[-1] = Chunk(kind, last.section, "", last.text + chunk.text)
     return joined
 
 
+_ABSORBING = ("header", "section", "separator")
 _APART = ("separator", "footer")
 
 
@@ -217,11 +224,29 @@ def _is_blank(chunk: Chunk) -> bool:
 def _without(doc: DocumentText, start: int, end: int, gone: Ref | None) -> DocumentText:
     """The document without a range of chunks and the blank lines that set it apart."""
     chunks = doc.chunks
-    if start > 0 and _is_blank(chunks[start - 1]):
+    before = chunks[start - 1] if start else None
+    new = []
+    if before is None or before.kind in ("section", "header"):
+        end += end < len(chunks) and _is_blank(chunks[end])
+    elif before.kind == "separator":
         start -= 1
-    elif (start == 0 or chunks[start - 1].kind in ("section", "header")) and end < len(chunks):
-        end += _is_blank(chunks[end])
-    return _spliced(doc, (start, end), [], {}, gone)
+        follower = chunks[end] if end < len(chunks) else None
+        kept = "" if _is_blank(before) else _without_last_blank(before.text, follower)
+        new = [Chunk("separator", "", "", kept)] if kept else []
+    return _spliced(doc, (start, end), new, {}, gone)
+
+
+def _without_last_blank(text: str, follower: Chunk | None) -> str:
+    """A separator without its last line if that is blank, and parts no comment from an item."""
+    lines = text.splitlines(keepends=True)
+    if lines[-1].strip() or len(lines) == 1:
+        return text
+    above = lines[-2]
+    if follower is not None and follower.kind not in _APART and above.strip():
+        column = len(above) - len(above.lstrip())
+        if column <= _indentation(follower.text):
+            return text
+    return "".join(lines[:-1])
 
 
 def _emptied(doc: DocumentText, head: int, number: int) -> DocumentText:
@@ -240,12 +265,20 @@ def _column(doc: DocumentText, section: str) -> int:
     head = doc.numbers.get((section, ""))
     first = None if head is None else _items_of(doc, head)[:1]
     if not first:
-        return COLUMN
+        return _root_column(doc) + INDENT
     return _indentation(doc.chunks[first[0]].text)
 
 
+def _root_column(doc: DocumentText) -> int:
+    """Where the top-level words begin."""
+    for chunk in doc.chunks:
+        if chunk.kind in ("entry", "section", "flow"):
+            return _indentation(chunk.text)
+    return 0
+
+
 def _indentation(text: str) -> int:
-    """The column of an item's key."""
+    """The column of the key of an item, an entry or a section."""
     lines = (line for line in text.split("\n") if not line.lstrip(" \t").startswith("#"))
     line = next(lines)
     return len(line) - len(line.lstrip(" "))
@@ -309,7 +342,8 @@ def _with_section(
     """The document with a new section behind those that come before it in the usual order."""
     newline = newline_of(doc)
     blank = Chunk("separator", "", "", newline)
-    new = [Chunk("section", section, "", section + ":" + newline), *pieces]
+    head = " " * _root_column(doc) + section + ":" + newline
+    new = [Chunk("section", section, "", head), *pieces]
     place = _place_of_section(doc, section)
     chunks = doc.chunks
     if place is None:
@@ -321,7 +355,7 @@ def _with_section(
     before = [] if is_dense else [blank]
     if follower is None or follower.kind not in _APART:
         return _spliced(doc, (place, place), [*before, *new], items)
-    cut = _last_inner_comment(follower.text)
+    cut = _last_inner_comment(follower.text, _root_column(doc))
     inner = [Chunk("separator", "", "", follower.text[:cut])] if cut else []
     outer = [Chunk(follower.kind, "", "", follower.text[cut:])] if follower.text[cut:] else []
     return _spliced(doc, (place, place + 1), [*_joined([*inner, blank]), *new, *outer], items)
@@ -338,12 +372,12 @@ def _place_of_section(doc: DocumentText, section: str) -> int | None:
     return place
 
 
-def _last_inner_comment(text: str) -> int:
-    """Where the last comment ends that is indented, so belongs to the section above."""
+def _last_inner_comment(text: str, column: int) -> int:
+    """Where the last comment ends that is deeper, so belongs to the section above."""
     cut = place = 0
     for line in text.splitlines(keepends=True):
         place += len(line)
-        if line.startswith((" ", "\t")) and line.lstrip().startswith("#"):
+        if line.lstrip().startswith("#") and len(line) - len(line.lstrip()) > column:
             cut = place
     return cut
 
@@ -352,11 +386,11 @@ def _put_entry(doc: DocumentText, word: str, text: str) -> Edit:
     if any(section == word for section, _ in doc.items):
         raise DocumentError([Problem("holds items: edit them one by one", (word,))])
     newline = newline_of(doc)
-    body = "".join(line + newline for line in plain_lines(text, 0)[0])
-    value = parse(body).mapping
-    if list(value) != [word]:
-        raise DocumentError([Problem(f"the text does not define '{word}' alone", (word,), line=1)])
     block = in_block_style(doc, word)
+    lines = plain_lines(text, _root_column(block))[0]
+    body = "".join(line + newline for line in lines)
+    if list(parse(body).mapping) != [word]:
+        raise DocumentError([Problem(f"the text does not define '{word}' alone", (word,), line=1)])
     number = block.numbers.get((word, ""))
     new = [Chunk("entry", word, "", body)]
     if number is not None:

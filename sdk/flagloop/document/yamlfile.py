@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -85,7 +86,8 @@ class DocumentText:
     def entries(self) -> dict[str, Item]:
         """The top-level words that hold no items (`version`, `recording`, an empty section)."""
         return {
-            chunk.section: Item(chunk.text, chunk_node(chunk).pairs[0][1].value)
+            # a copy: nodes are shared between documents
+            chunk.section: Item(chunk.text, deepcopy(chunk_node(chunk).pairs[0][1].value))
             for chunk in self.chunks
             if chunk.kind == "entry"
         }
@@ -252,7 +254,7 @@ def chunk_node(chunk: Chunk) -> Node:
         return _flow_node(chunk.text)
 
 
-def is_block(item: Chunk) -> bool:
+def is_block(item: Chunk | Item) -> bool:
     """Whether the item stands in a section in block style (where it begins its line)."""
     return item.text[0] in " \t#"
 

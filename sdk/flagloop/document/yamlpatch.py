@@ -33,8 +33,16 @@ Plan: TypeAlias = list[tuple[int | None, str, Any]]
 """The new entries in order: index of the old entry that becomes it (or None), key, value."""
 
 
-def patch_item(text: str, key: str, new: Any, newline: str) -> tuple[str, bool]:
-    """Edit an item's block-style text so that its value is `new`: (text, rewritten whole).
+class Patched(NamedTuple):
+    """An item's new text, blank lines that no longer belong to it, and whether it is all new."""
+
+    text: str
+    rest: str
+    rewritten: bool
+
+
+def patch_item(text: str, key: str, new: Any, newline: str) -> Patched:
+    """Edit the text of an item in block style so that its value is `new`.
 
     Raises DocumentError when `new` cannot be written at all.
     """
@@ -42,18 +50,18 @@ def patch_item(text: str, key: str, new: Any, newline: str) -> tuple[str, bool]:
         text += newline
     node_key, node = _pair(text)
     if same(node.value, new):
-        return text, False
-    column = node_key.start - line_start(text, node_key.start)
+        return Patched(text, "", False)
     try:
         edited = _Patch(text, newline).run(node_key, node, new)
-        if _means(edited, key, new):
-            return edited, False
+        done = _read_again(edited, key, new)
+        if done is not None:
+            return done
     except (DocumentError, _UnpatchableError):
         pass
-    lead = text[: line_start(text, node_key.start)]
-    rewritten = lead + item_text(key, new, column, newline)
+    start = line_start(text, node_key.start)
+    rewritten = text[:start] + item_text(key, new, node_key.start - start, newline)
     _pair(rewritten)
-    return rewritten, True
+    return Patched(rewritten, "", True)
 
 
 def _pair(text: str) -> tuple[Node, Node]:
@@ -64,11 +72,15 @@ def _pair(text: str) -> tuple[Node, Node]:
     return tree.root.pairs[0]
 
 
-def _means(text: str, key: str, value: Any) -> bool:
-    tree = build(text)
-    if tree.root is None or any(problem.severity == "error" for problem in tree.problems):
-        return False
-    return same(tree.root.value, {key: value})
+def _read_again(text: str, key: str, value: Any) -> Patched | None:
+    """The edited text cut where the item ends; None unless it means the value."""
+    node_key, node = _pair(text)
+    if node_key.value != key or not same(node.value, value):
+        return None
+    column = node_key.start - line_start(text, node_key.start)
+    end = line_end(text, max(node.end, node_key.end))
+    tail = gap(text, end, len(text), (column, column))[0]
+    return Patched(text[:tail], text[tail:], False)
 
 
 class _UnpatchableError(Exception):

@@ -23,13 +23,16 @@ def item_pieces(
     try:
         doc, problems = examine(f"{section}:{newline}{body}")
     except DocumentError as error:
-        raise DocumentError(_moved(error.problems, skipped)) from None
+        raise DocumentError(_moved(error.problems, skipped, len(lines))) from None
     refused = [problem for problem in problems if problem.severity == "error"]
     if refused:
-        raise DocumentError(_moved(refused, skipped))
+        raise DocumentError(_moved(refused, skipped, len(lines)))
     head, *rest = doc.chunks
     names = [name for _, name in doc.items]
     strangers = [chunk for chunk in rest if chunk.kind in ("section", "entry", "flow")]
+    if head.kind == "flow":
+        hint = f"begin with '{key}:'"
+        raise DocumentError([Problem("the item is in braces", (section, key), 1, hint)])
     if head.kind != "section" or names != [key] or strangers:
         raise DocumentError([_not_the_item(section, key, names)])
     above = head.text.partition("\n")[2]
@@ -70,10 +73,10 @@ def _shifted(line: str, shift: int) -> str:
     return line[min(-shift, len(line) - len(line.lstrip(" "))) :]
 
 
-def _moved(problems: list[Problem], skipped: int) -> list[Problem]:
+def _moved(problems: list[Problem], skipped: int, count: int) -> list[Problem]:
     """Lines of the wrapped text as lines of the text that was given."""
     return [
-        problem._replace(line=max(1, problem.line - 1 + skipped)) if problem.line else problem
+        problem.at(max(1, min(problem.line - 1, count) + skipped)) if problem.line else problem
         for problem in problems
     ]
 

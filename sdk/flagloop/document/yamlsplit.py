@@ -1,4 +1,6 @@
-"""Cuts a document's text into chunks that, joined, are the text again. Kinds:
+"""Cuts a document's text into chunks that, joined, are the text again.
+
+Kinds:
 
 - `header`: comments and blank lines before the first word (and a BOM, and `---`);
 - `entry`: a top-level word that holds no items (`version: 1`, `flags: {}`);
@@ -7,8 +9,8 @@
 - `separator`: blank lines, and comments that stand apart;
 - `footer`: what follows the last word.
 
-A section in flow style (`flags: {a: ..., b: ...}`) has a head of kind `flow`, separators hold
-its commas and its closing bracket. A document in flow style (JSON) begins with kind `root`.
+A section in flow style (`flags: {a: ..., b: ...}`) has a head of kind `flow`, its commas and
+its closing bracket are `punctuation`. A document in flow style (JSON) begins with kind `root`.
 """
 
 from __future__ import annotations
@@ -139,11 +141,11 @@ class Splitter:
     def _flow_section(self, section: str, value: Node, start: int, end: int) -> None:
         kind = "flow"
         for key, node in value.pairs:
-            self._put(kind, section if kind == "flow" else "", "", start, key.start)
+            self._put(kind, section, "", start, key.start)
             start = max(node.end, key.end)
             self._put_item(section, key.value, key.start, start, node)
-            kind = "separator"
-        self._put("separator", "", "", start, end)
+            kind = "punctuation"
+        self._put(kind, section, "", start, end)
 
     def _flow_root(self, root: Node) -> None:
         kind, start = "root", 0
@@ -154,7 +156,7 @@ class Splitter:
                 self._flow_section(key.value, value, key.start, start)
             else:
                 self._put("entry", key.value, "", key.start, start)
-            kind = "separator"
+            kind = "punctuation"
         if not root.pairs:
             start = root.start + 1
             self._put("root", "", "", 0, start)

@@ -64,15 +64,16 @@ def scalar_text(value: Any, style: str | None = None) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
-        text: str = repr(value)
+        text = repr(value)
         if text.strip("-") in ("inf", "nan"):
             raise _unwritable(f"{text} is no finite number")
         return text
-    if style == "'" and "\n" not in value and value.isprintable():
-        return "'" + value.replace("'", "''") + "'"
-    if style != '"' and _PLAIN.fullmatch(value) and _stays_text(value):
-        return str(value)
-    quoted = json.dumps(value, ensure_ascii=False)
+    written = str(value)
+    if style == "'" and "\n" not in written and written.isprintable():
+        return "'" + written.replace("'", "''") + "'"
+    if style != '"' and _PLAIN.fullmatch(written) and _stays_text(written):
+        return written
+    quoted = json.dumps(written, ensure_ascii=False)
     return _ESCAPED.sub(lambda found: f"\\u{ord(found.group()):04x}", quoted)
 
 
