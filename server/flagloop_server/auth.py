@@ -250,15 +250,18 @@ class Auth:
         check_password(password)
         email = check_email(email) if link.user_id is None else ""
         hashed = self._hash(password)
-        if not self._people.use_link(link):
-            raise SignInError("this link was used already or has expired; ask for a new one")
-        user = self._first_admin(email, name) if link.user_id is None else None
-        user = user or self._people.get(link.user_id or 0)
-        if user.disabled_at is not None:
-            raise SignInError("this person is disabled")
-        self._people.set_password(user.id, hashed, user.actor)
-        self._people.end_sessions(user.id)
-        return self._open(user)
+        with self._store.exclusive():  # whatever fails leaves the link good
+            if not self._people.use_link(link):
+                raise SignInError("this link was used already or has expired; ask for a new one")
+            if link.user_id is None:
+                user = self._first_admin(email, name)
+            else:
+                user = self._people.get(link.user_id)
+            if user.disabled_at is not None:
+                raise SignInError("this person is disabled")
+            self._people.set_password(user.id, hashed, user.actor)
+            self._people.end_sessions(user.id)
+            return self._open(user)
 
     def use_sign_in_link(self, token: str) -> Session:
         """Sign in by a one-time link; SignInError if it is used up or expired."""
@@ -332,7 +335,7 @@ class Auth:
 
     def _first_admin(self, email: str, name: str) -> User:
         if self._people.any_signed_up():
-            raise SignInError("there is an admin already")
+            raise SignInError("there is somebody already; ask them to let you in")
         actor = Actor("person", email)
         return self._people.create(email, name.strip() or email, {EVERYWHERE: "admin"}, actor)
 

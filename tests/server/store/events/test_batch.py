@@ -1,0 +1,190 @@
+"""The wire form of batches: what is taken, what is refused and how."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+import pytest
+
+from flagloop_server.store.events import decode_batch
+
+ID = "01890a5d-ac96-774b-bcce-b302099a8057"
+EXPOSURE = {
+    "id": ID,
+    "type": "exposure",
+    "at": 1_800_000_000_000,
+    "flag": "cta_color",
+    "variant": "treatment",
+    "unit": "u-1",
+    "unit_by": "key",
+    "rule": "half",
+    "experiment": "colour",
+    "stage": "12.5%",
+    "holdout": {"key": "growth", "held": False},
+    "revision": "k3x9.8",
+    "attributes": {"country": "DE"},
+}
+EVENT = {
+    "id": ID,
+    "type": "event",
+    "at": 1_800_000_000_000,
+    "event": "purchase",
+    "units": {"key": "u-1", "org": "o-1"},
+    "value": 12.5,
+    "properties": {"sku": "a", "deep": {"er": [1, None]}},
+}
+
+
+def batch(*events: Any, **more: Any) -> bytes:
+    """A batch's JSON."""
+    return json.dumps({"events": events, **more}).encode()
+
+
+def test_a_whole_batch_is_read() -> None:
+    """Every word of the wire form arrives."""
+    found = decode_batch(
+        batch(
+            EXPOSURE,
+            EVENT,
+            batch=ID,
+            sent=1_800_000_000_500,
+            sdk="python 0.1",
+            revision="k3x9.8",
+            instance={"id": "i", "host": "h", "pid": 7},
+            lost=[{"reason": "full", "flag": "f", "variant": None, "n": 2}],
+            counts=[
+                {"flag": "f", "variant": "a", "rule": None, "reason": "SPLIT", "minute": 3, "n": 4}
+            ],
+            contexts=[{"key": "u-1", "plan": "pro"}],
+        )
+    )
+    one, two = found.rows
+    assert (one.id, one.kind, one.name, one.variant) == (
+        uuid.UUID(ID).bytes, 0, "cta_color", "treatment",
+    )  # fmt: skip
+    assert (one.unit, one.unit_by, one.rule, one.experiment) == ("u-1", "key", "half", "colour")
+    assert (one.stage, one.holdout, one.held) == (12_500_000, "growth", False)
+    assert json.loads(one.data or "") == {"country": "DE"}
+    assert (two.kind, two.name, two.value) == (1, "purchase", 12.5)
+    assert two.units == {"key": "u-1", "org": "o-1"}
+    assert json.loads(two.data or "") == EVENT["properties"]
+    assert (found.id, found.sent, found.sdk) == (
+        uuid.UUID(ID).bytes, 1_800_000_000_500, "python 0.1",
+    )  # fmt: skip
+    assert found.instance is not None
+    assert (found.instance.id, found.instance.pid) == ("i", 7)
+    assert (found.lost[0].reason, found.lost[0].n, found.counts[0].minute) == ("full", 2, 3)
+    assert found.contexts == ('{"key": "u-1", "plan": "pro"}',)
+    assert (found.rejected, found.malformed) == ((), 0)
+
+
+def test_a_shell_script_can_send_the_least() -> None:
+    """Only `events` is needed; `unit` alone means the key; ids and times are made up."""
+    found = decode_batch(
+        batch(
+            {"type": "event", "event": "deploy", "unit": "web-1"},
+            {"type": "exposure", "flag": "f", "variant": "on", "unit": "u"},
+        )
+    )
+    one, two = found.rows
+    assert (one.units, one.at, one.value, one.data) == ({"key": "web-1"}, None, None, None)
+    assert (two.unit_by, two.at) == ("key", None)
+    assert one.id != two.id
+    assert [row.id[6] >> 4 for row in found.rows] == [7, 7]
+    assert found.id is None
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"events": {}}',
+        b"{}",
+        b"\xff\xfe",
+        b'{"events": [], "sent": "now"}',
+        b'{"events": [], "batch": "no uuid"}',
+        b'{"events": [' + b"[" * 20_000,
+        b'{"events": [], "x": ' + b"[" * 20_000 + b"]" * 20_000 + b"}",
+        b'{"events": [], "sdk": "\xff"}',
+    ],
+)
+def test_what_is_no_batch_is_a_value_error(raw: bytes) -> None:
+    """Garbage has one answer, with a text and without a crash."""
+    with pytest.raises(ValueError, match="."):
+        decode_batch(raw)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {},
+        None,
+        7,
+        {"type": "wish"},
+        {**EXPOSURE, "flag": ""},
+        {**EXPOSURE, "unit": ""},
+        {**EXPOSURE, "unit": 5},
+        {**EXPOSURE, "id": "x"},
+        {**EXPOSURE, "id": "g" * 32},
+        {**EXPOSURE, "at": -1},
+        {**EXPOSURE, "at": 1e15},
+        {**EXPOSURE, "stage": "much"},
+        {**EXPOSURE, "attributes": [1]},
+        {**EXPOSURE, "attributes": {"x": "y" * 40_000}},
+        {**EXPOSURE, "unit": "u" * 1001},
+        {**EVENT, "units": {}},
+        {**EVENT, "units": {"key": ""}},
+        {**EVENT, "units": {f"u{n}": "x" for n in range(30)}},
+        {**EVENT, "value": "12"},
+        {**EVENT, "event": "e" * 201},
+    ],
+)
+def test_a_bad_event_is_rejected_alone(event: Any) -> None:
+    """Its neighbours are taken; its index and a reason are told."""
+    found = decode_batch(batch(EVENT, event, EXPOSURE))
+    assert len(found.rows) == 2
+    ((index, problem),) = found.rejected
+    assert index == 1
+    assert problem
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r'{"type": "exposure", "flag": "f", "unit": "\ud800 alone"}',
+        r'{"type": "event", "event": "e", "unit": "u", "value": 1e999}',
+        '{"type": "event", "event": "e", "unit": "u", "properties": {"x": "\udcff"}}',
+        '{"type": "event", "event": "e", "unit": "u", "properties": {"x": "\udcff" }',
+    ],
+)
+def test_text_that_cannot_be_stored_is_rejected(text: str) -> None:
+    """Lone surrogates, infinities and bad UTF-8 never reach the database."""
+    raw = b'{"events": [' + text.encode("utf-8", "surrogateescape") + b"]}"
+    try:
+        found = decode_batch(raw)
+    except ValueError:
+        return
+    assert [index for index, _ in found.rejected] == [0]
+
+
+def test_bad_counts_losses_and_contexts_are_counted_not_fatal() -> None:
+    """A batch's events are not lost for a row beside them."""
+    found = decode_batch(
+        batch(
+            EVENT,
+            counts=[{"flag": "f", "n": 1}, {"flag": "f", "n": -1}, {"n": 1}, 3],
+            lost=[{"reason": "full", "n": 1}, {"reason": "", "n": 1}],
+            contexts=[{"key": "u"}, [1], "x", {"big": "x" * 40_000}],
+        )
+    )
+    assert (len(found.rows), len(found.counts), len(found.lost), len(found.contexts)) == (
+        1,
+        1,
+        1,
+        1,
+    )
+    assert found.malformed == 3 + 1 + 3

@@ -1,0 +1,408 @@
+"""Passwords, sessions, links and roles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from argon2 import PasswordHasher
+
+from flagloop.errors import ConfigError, NotFoundError
+from flagloop_server import auth as auth_module
+from flagloop_server.auth import (
+    Auth,
+    Session,
+    SignInError,
+    TooManyAttemptsError,
+    allows,
+    check_csrf,
+    csrf_token,
+    first_start,
+    role_of,
+)
+from flagloop_server.store import SYSTEM, Actor, Store, hash_key
+
+PASSWORD = "correct horse battery"
+MINUTE = 60_000
+
+
+class Clock:
+    """Epoch milliseconds that only move by hand."""
+
+    now = 1_800_000_000_000
+
+    def __call__(self) -> int:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The store's clock; set `.now`."""
+    return Clock()
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
+    """A store with one environment."""
+    with Store(tmp_path / "data", clock=clock) as made:
+        made.create_environment("production", SYSTEM)
+        made.create_environment("staging", SYSTEM)
+        yield made
+
+
+@pytest.fixture
+def auth(store: Store) -> Auth:
+    """With cheap hashes."""
+    return Auth(store, hasher=PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+
+
+@pytest.fixture
+def admin(auth: Auth) -> Session:
+    """The first admin, signed in."""
+    token = auth.setup_link(None)
+    return auth.complete_setup(token, password=PASSWORD, email="Ana@Example.com", name="Ana")
+
+
+def test_the_first_admin_is_made_by_the_setup_link(auth: Auth, admin: Session) -> None:
+    """Address in any case, role admin everywhere, signed in at once."""
+    assert (admin.user.email, admin.user.name) == ("ana@example.com", "Ana")
+    assert dict(admin.user.roles) == {"*": "admin"}
+    found = auth.session(admin.token)
+    assert found is not None
+    assert found.user.id == admin.user.id
+    assert auth.sign_in("ANA@example.com", PASSWORD, "1.2.3.4").user.id == admin.user.id
+
+
+def test_a_setup_link_works_once(auth: Auth) -> None:
+    """Used up, it is no link any more, for nobody."""
+    token = auth.setup_link(None)
+    assert auth.link(token) is not None
+    auth.complete_setup(token, password=PASSWORD, email="a@b.c")
+    assert auth.link(token) is None
+    with pytest.raises(SignInError, match="used already"):
+        auth.complete_setup(token, password=PASSWORD, email="eve@b.c")
+
+
+def test_a_second_first_admin_cannot_be_made(auth: Auth, store: Store, admin: Session) -> None:
+    """An old link for the first admin is worth nothing once there is one."""
+    token = auth.setup_link(None)
+    with pytest.raises(SignInError):
+        auth.complete_setup(token, password=PASSWORD, email="eve@b.c")
+    assert [user.email for user in auth.users()] == ["ana@example.com"]
+
+
+def test_a_setup_link_expires(auth: Auth, clock: Clock) -> None:
+    """After a day it has to be asked for again."""
+    token = auth.setup_link(None)
+    clock.now += 24 * 60 * MINUTE
+    assert auth.link(token) is None
+    with pytest.raises(SignInError):
+        auth.complete_setup(token, password=PASSWORD, email="a@b.c")
+
+
+def test_a_newer_setup_link_ends_the_older(auth: Auth) -> None:
+    """One link at a time is enough to keep safe."""
+    old = auth.setup_link(None)
+    new = auth.setup_link(None)
+    assert (auth.link(old), auth.link(new) is not None) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("password", "email"), [("short", "a@b.c"), ("x" * 1001, "a@b.c"), (PASSWORD, "no address")]
+)
+def test_a_refused_form_leaves_the_link_good(auth: Auth, password: str, email: str) -> None:
+    """Who mistypes may try again."""
+    token = auth.setup_link(None)
+    with pytest.raises(ConfigError):
+        auth.complete_setup(token, password=password, email=email)
+    assert auth.complete_setup(token, password=PASSWORD, email="a@b.c").user.email == "a@b.c"
+
+
+def test_a_taken_address_leaves_the_first_admins_link_good(auth: Auth) -> None:
+    """What fails halfway is rolled back as a whole."""
+    auth.create_user("bob@b.c", "", {"*": "viewer"}, SYSTEM)
+    token = auth.setup_link(None)
+    with pytest.raises(ConfigError, match="already"):
+        auth.complete_setup(token, password=PASSWORD, email="bob@b.c")
+    assert auth.complete_setup(token, password=PASSWORD, email="ana@b.c")
+
+
+def test_secrets_are_nowhere_in_the_file(auth: Auth, store: Store, admin: Session) -> None:
+    """Neither passwords nor session or link tokens can be read out of the database."""
+    link = auth.setup_link(admin.user.id)
+    raw = b"".join(path.read_bytes() for path in store.folder.iterdir())
+    for secret in (PASSWORD, admin.token, link):
+        assert secret.encode() not in raw
+    assert b"$argon2id$" in raw
+
+
+def test_wrong_passwords_and_unknown_people_look_alike(auth: Auth, admin: Session) -> None:
+    """The answer does not tell whether somebody has an account."""
+    with pytest.raises(SignInError) as wrong:
+        auth.sign_in("ana@example.com", "wrong password", "1.2.3.4")
+    with pytest.raises(SignInError) as unknown:
+        auth.sign_in("eve@example.com", PASSWORD, "1.2.3.4")
+    assert str(wrong.value) == str(unknown.value)
+
+
+def test_guessing_is_stopped_and_forgiven_after_a_while(
+    auth: Auth, admin: Session, clock: Clock
+) -> None:
+    """Five failures for a person in 15 minutes, then even the right password has to wait."""
+    for _ in range(5):
+        with pytest.raises(SignInError):
+            auth.sign_in("ana@example.com", "wrong password", "1.2.3.4")
+    with pytest.raises(TooManyAttemptsError) as caught:
+        auth.sign_in("ana@example.com", PASSWORD, "5.6.7.8")
+    assert 0 < caught.value.retry_after <= 900
+    clock.now += 15 * MINUTE
+    assert auth.sign_in("ana@example.com", PASSWORD, "1.2.3.4")
+
+
+def test_one_address_cannot_try_many_people(auth: Auth, admin: Session) -> None:
+    """Thirty failures from an address stop that address, not the person elsewhere."""
+    for n in range(30):
+        with pytest.raises(SignInError):
+            auth.sign_in(f"user{n}@example.com", "wrong password", "6.6.6.6")
+    with pytest.raises(TooManyAttemptsError):
+        auth.sign_in("ana@example.com", PASSWORD, "6.6.6.6")
+    assert auth.sign_in("ana@example.com", PASSWORD, "1.2.3.4")
+
+
+def test_a_success_forgets_earlier_failures(auth: Auth, admin: Session) -> None:
+    """Mistyping now and then never locks anybody out."""
+    for _ in range(3):
+        for _ in range(4):
+            with pytest.raises(SignInError):
+                auth.sign_in("ana@example.com", "wrong password", "1.2.3.4")
+        assert auth.sign_in("ana@example.com", PASSWORD, "1.2.3.4")
+
+
+def test_each_sign_in_has_a_token_of_its_own(auth: Auth, admin: Session) -> None:
+    """Tokens are never reused, and signing out ends only one."""
+    first = auth.sign_in("ana@example.com", PASSWORD, "1.2.3.4")
+    second = auth.sign_in("ana@example.com", PASSWORD, "1.2.3.4")
+    assert len({admin.token, first.token, second.token}) == 3
+    auth.sign_out(first.token)
+    assert auth.session(first.token) is None
+    assert auth.session(second.token) is not None
+    assert auth.session("nonsense") is None
+
+
+def test_sessions_end_by_time_and_by_hand(auth: Auth, admin: Session, clock: Clock) -> None:
+    """After a week, or everywhere at once."""
+    auth.sign_in("ana@example.com", PASSWORD, "1.2.3.4")
+    assert len(auth.sessions(admin.user.id)) == 2
+    assert auth.sign_out_everywhere(admin.user.id, admin.user.actor) == 2
+    assert auth.session(admin.token) is None
+    late = auth.sign_in("ana@example.com", PASSWORD, "1.2.3.4")
+    clock.now += 7 * 24 * 60 * MINUTE
+    assert auth.session(late.token) is None
+
+
+def test_use_of_a_session_is_seen_but_not_at_every_page(
+    auth: Auth, store: Store, admin: Session, clock: Clock
+) -> None:
+    """One write in ten minutes is enough."""
+    before = auth.sessions(admin.user.id)[0].last_seen_at
+    clock.now += 9 * MINUTE
+    auth.session(admin.token)
+    assert auth.sessions(admin.user.id)[0].last_seen_at == before
+    clock.now += 2 * MINUTE
+    auth.session(admin.token)
+    assert auth.sessions(admin.user.id)[0].last_seen_at == clock.now
+    assert auth.user("ana@example.com").last_seen_at == clock.now
+
+
+def test_a_new_person_comes_in_by_a_setup_link(auth: Auth, admin: Session) -> None:
+    """Without a default password; the roles are the given ones."""
+    user, token = auth.create_user("bob@b.c", "Bob", {"staging": "editor"}, admin.user.actor)
+    assert not user.signed_up
+    with pytest.raises(SignInError):
+        auth.sign_in("bob@b.c", "", "1.2.3.4")
+    session = auth.complete_setup(token, password=PASSWORD)
+    assert session.user.email == "bob@b.c"
+    assert (role_of(session.user, "staging"), role_of(session.user, "production")) == (
+        "editor",
+        None,
+    )
+    with pytest.raises(ConfigError, match="already"):
+        auth.create_user("BOB@b.c", "Bob", {}, admin.user.actor)
+
+
+def test_a_setup_link_for_somebody_known_is_a_new_password(auth: Auth, admin: Session) -> None:
+    """Setting it ends the sessions of before."""
+    token = auth.setup_link(admin.user.id)
+    fresh = auth.complete_setup(token, password="another long one")
+    assert auth.session(admin.token) is None
+    assert auth.session(fresh.token) is not None
+    with pytest.raises(SignInError):
+        auth.sign_in("ana@example.com", PASSWORD, "1.2.3.4")
+
+
+def test_a_disabled_person_is_out_at_once(auth: Auth, admin: Session) -> None:
+    """Sessions, password, links and roles are worth nothing, until enabled again."""
+    user, token = auth.create_user("bob@b.c", "", {"*": "editor"}, admin.user.actor)
+    bob = auth.complete_setup(token, password=PASSWORD)
+    link = auth.sign_in_link(user.id)
+    disabled = auth.disable_user("bob@b.c", admin.user.actor)
+    assert role_of(disabled, "production") is None
+    assert auth.session(bob.token) is None
+    with pytest.raises(SignInError):
+        auth.sign_in("bob@b.c", PASSWORD, "1.2.3.4")
+    with pytest.raises(SignInError):
+        auth.use_sign_in_link(link)
+    auth.enable_user("bob@b.c", admin.user.actor)
+    assert auth.session(bob.token) is None
+    assert auth.sign_in("bob@b.c", PASSWORD, "1.2.3.4")
+
+
+def test_the_last_admin_stays(auth: Auth, admin: Session) -> None:
+    """Nobody can saw off the branch that everybody sits on."""
+    me = admin.user.actor
+    with pytest.raises(ConfigError, match="last admin"):
+        auth.disable_user("ana@example.com", me)
+    with pytest.raises(ConfigError, match="last admin"):
+        auth.set_roles("ana@example.com", {"*": "viewer"}, me)
+    _, token = auth.create_user("bob@b.c", "", {"*": "admin"}, me)
+    with pytest.raises(ConfigError, match="last admin"):
+        auth.disable_user("ana@example.com", me)  # bob has not been here yet
+    auth.complete_setup(token, password=PASSWORD)
+    assert dict(auth.set_roles("ana@example.com", {"staging": "viewer"}, me).roles) == {
+        "staging": "viewer"
+    }
+
+
+def test_roles_are_checked(auth: Auth, admin: Session) -> None:
+    """Unknown roles and environments are refused, and nothing is left of them."""
+    with pytest.raises(ConfigError, match="no role"):
+        auth.create_user("bob@b.c", "", {"*": "boss"}, admin.user.actor)  # type: ignore[dict-item]
+    with pytest.raises(NotFoundError):
+        auth.create_user("bob@b.c", "", {"nowhere": "viewer"}, admin.user.actor)
+    assert len(auth.users()) == 1
+
+
+def test_a_password_can_be_changed_by_its_owner(auth: Auth, admin: Session) -> None:
+    """Who knows the old one; other browsers are signed out."""
+    other = auth.sign_in("ana@example.com", PASSWORD, "1.2.3.4")
+    with pytest.raises(SignInError):
+        auth.change_password(admin, "wrong password", "another long one")
+    with pytest.raises(ConfigError):
+        auth.change_password(admin, PASSWORD, "short")
+    fresh = auth.change_password(admin, PASSWORD, "another long one")
+    assert [auth.session(one.token) is None for one in (admin, other, fresh)] == [True, True, False]
+
+
+def test_a_password_can_be_set_by_an_operator(auth: Auth, admin: Session) -> None:
+    """The command line's way in; it is written down."""
+    auth.set_password("ana@example.com", "another long one", Actor("command", "root"))
+    assert auth.session(admin.token) is None
+    assert auth.sign_in("ana@example.com", "another long one", "1.2.3.4")
+    with pytest.raises(NotFoundError):
+        auth.set_password("nobody@b.c", "another long one", SYSTEM)
+
+
+def test_weak_hashes_are_renewed_at_sign_in(auth: Auth, store: Store, admin: Session) -> None:
+    """A stronger setting reaches everyone who comes by."""
+    stronger = Auth(store, hasher=PasswordHasher(time_cost=2, memory_cost=16, parallelism=1))
+    old = store.people.password(admin.user.id)
+    stronger.sign_in("ana@example.com", PASSWORD, "1.2.3.4")
+    new = store.people.password(admin.user.id)
+    assert old != new
+    assert "t=2" in (new or "")
+    assert stronger.sign_in("ana@example.com", PASSWORD, "1.2.3.4")
+
+
+def test_the_standard_hash_is_argon2id(store: Store) -> None:
+    """Without a setting the library's recommended parameters hold."""
+    real = Auth(store)
+    session = real.complete_setup(real.setup_link(None), password=PASSWORD, email="a@b.c")
+    hashed = store.people.password(session.user.id) or ""
+    assert hashed.startswith("$argon2id$v=19$m=65536,")
+
+
+def test_a_sign_in_link_works_once_within_an_hour(auth: Auth, admin: Session, clock: Clock) -> None:
+    """What the demo prints."""
+    token = auth.sign_in_link(admin.user.id)
+    assert auth.link(token) is None  # it sets no passwords
+    assert auth.use_sign_in_link(token).user.id == admin.user.id
+    with pytest.raises(SignInError):
+        auth.use_sign_in_link(token)
+    late = auth.sign_in_link(admin.user.id)
+    clock.now += 60 * MINUTE
+    with pytest.raises(SignInError):
+        auth.use_sign_in_link(late)
+    with pytest.raises(SignInError):
+        auth.use_sign_in_link(auth.setup_link(admin.user.id))
+
+
+def test_roles_of_people_and_keys(auth: Auth, store: Store, admin: Session) -> None:
+    """The higher of the role everywhere and the role here; keys have theirs where they cover."""
+    user, _ = auth.create_user("b@b.c", "", {"*": "viewer", "staging": "admin"}, admin.user.actor)
+    assert (role_of(user, "staging"), role_of(user, "production")) == ("admin", "viewer")
+    key, _ = store.create_key("staging", "admin", "ci", SYSTEM, role="editor")
+    assert (role_of(key, "staging"), role_of(key, "production")) == ("editor", None)
+    server, _ = store.create_key("staging", "server", "app", SYSTEM)
+    assert role_of(server, "staging") is None
+
+
+@pytest.mark.parametrize(
+    ("role", "may"),
+    [
+        (None, []),
+        ("viewer", ["view"]),
+        ("editor", ["view", "edit", "kill"]),
+        ("admin", ["view", "edit", "kill", "admin"]),
+    ],
+)
+def test_what_roles_allow(role, may: list[str]) -> None:
+    """Viewers look, editors operate, admins rule."""
+    assert [one for one in ("view", "edit", "kill", "admin") if allows(role, one)] == may  # type: ignore[arg-type]
+
+
+def test_csrf_tokens_belong_to_one_browser() -> None:
+    """A token of another session, a cut one and none at all are refused."""
+    token = csrf_token("secret")
+    assert check_csrf("secret", token)
+    for wrong in (csrf_token("other"), token[:-1], "", "ü\ud800"):
+        assert not check_csrf("secret", wrong)
+    assert "secret" not in token
+
+
+def test_the_first_start_makes_what_a_store_lacks(tmp_path: Path) -> None:
+    """Two environments, a key for each, a setup link; later starts only renew the link."""
+    with Store(tmp_path) as store:
+        auth = Auth(store, hasher=PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        made = first_start(store, auth)
+        assert [(one.key, one.production) for one in store.environments()] == [
+            ("development", False),
+            ("production", True),
+        ]
+        for environment, secret in made.keys.items():
+            info = store.find_key(hash_key(secret))
+            assert info is not None
+            assert (info.kind, info.environment) == ("server", environment)
+        again = first_start(store, auth)
+        assert (again.keys, again.setup_token != made.setup_token) == ({}, True)
+        assert again.setup_token is not None
+        auth.complete_setup(again.setup_token, password=PASSWORD, email="a@b.c")
+        assert first_start(store, auth) == auth_module.FirstStart({}, None)
+
+
+def test_sign_ins_and_changes_of_people_are_written_down(
+    auth: Auth, store: Store, admin: Session
+) -> None:
+    """The ledger tells who came in and who changed whom, and no secret."""
+    auth.create_user("bob@b.c", "", {"staging": "viewer"}, admin.user.actor)
+    auth.set_roles("bob@b.c", {"staging": "editor"}, admin.user.actor)
+    rows = store.audit(limit=5)
+    assert [row.action for row in rows] == [
+        "set-roles",
+        "create-user",
+        "sign-in",
+        "set-password",
+        "create-user",
+    ]
+    assert {row.actor.name for row in rows} == {"ana@example.com"}
+    assert store.verify().ok
