@@ -12,41 +12,42 @@ from flagloop.evaluation.plan import Gates, Plan, error_decision
 
 
 class Compiled:
-    """`evaluate(context)`, or `evaluate(context, now)` where `windowed`.
+    """`evaluate(context)`, or `evaluate(context, now)` where `windowed`; both right when `ready`.
 
     `own` is the same without prerequisites, `gates` are those: (flag, variant, decision when not
     met). `plan` is None for a broken flag, whose only decision is an error.
     """
 
-    __slots__ = ("decisions", "evaluate", "gates", "own", "plan", "problems", "windowed")
+    __slots__ = ("decisions", "evaluate", "gates", "own", "plan", "problems", "ready", "windowed")
 
-    def __init__(self, plan: Plan, own: Evaluate, before: Mapping[str, Compiled]) -> None:
-        """`before` holds all that the flag requires, directly or not, prerequisites first."""
-        self.plan: Plan | None = plan
-        self.own = self.evaluate = own
-        self.decisions = plan.decisions
+    def __init__(self, plan: Plan | None, own: Evaluate, decisions: tuple[Decision, ...]) -> None:
+        self.plan = plan
+        self.own = own
+        self.decisions = decisions
         self.problems: list[Problem] = []
-        self.gates: Gates = () if plan.killed is not None else plan.requires
-        self.windowed = plan.windowed
-        if self.gates:
-            flags = [before.get(key) or _unknown(key) for key, _, _ in self.gates]
-            self.windowed |= any(flag.windowed for flag in before.values())
-            if any(flag.gates for flag in flags):
-                self.evaluate = _after_all({**before, plan.flag.key: self})
-            else:
-                self.evaluate = _after_direct(flags, self.gates, own)
+        self.gates: Gates = () if plan is None or plan.killed is not None else plan.requires
+        self.windowed = plan is not None and plan.windowed
+        self.evaluate = own
+        self.ready = not self.gates
 
     @classmethod
     def broken(cls, decision: Decision, problems: list[Problem]) -> Compiled:
         """A flag that cannot decide."""
-        made = cls.__new__(cls)
-        made.plan = None
-        made.own = made.evaluate = _always(decision)
-        made.decisions = (decision,)
+        made = cls(None, _always(decision), (decision,))
         made.problems = problems
-        made.gates = ()
-        made.windowed = False
         return made
+
+    def require(self, flags: Mapping[str, Compiled]) -> None:
+        """Makes `evaluate`: `flags` are all that it requires, directly or not, prerequisites
+        first, and itself last.
+        """
+        direct = [flags.get(key) or _unknown(key) for key, _, _ in self.gates]
+        if any(flag.gates for flag in direct):
+            self.evaluate = _after_all(flags)
+        else:
+            self.evaluate = _after_direct(direct, self.gates, self.own)
+        self.windowed = any(flag.windowed for flag in flags.values())
+        self.ready = True
 
 
 def _unknown(key: str) -> Compiled:

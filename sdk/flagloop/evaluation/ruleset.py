@@ -159,23 +159,25 @@ class Ruleset:
     def compiled(self, name: str) -> Compiled:
         """The flag, compiled; `name` is one of `names()`."""
         known = self._compiled.get(name)
-        if known is None:
+        if known is None or not known.ready:
             with self._lock:
-                known = self._compiled.get(name)
-                if known is None:
-                    known = self._compile(name)
+                known = self._compile(name)
         return known
 
     def _compile(self, name: str) -> Compiled:
         """Compiles the flag and all that it requires, prerequisites first."""
-        before: dict[str, Compiled] = {}
+        flags: dict[str, Compiled] = {}
         for key in self._requirements.order(name):
-            if key not in self._compiled:
-                self._compiled[key] = self._compile_one(key, before)
-            before[key] = self._compiled[key]
-        return self._compiled[name]
+            known = self._compiled.get(key)
+            if known is None:
+                known = self._compiled[key] = self._compile_one(key)
+            flags[key] = known
+        last = flags[name]
+        if not last.ready:
+            last.require(flags)
+        return last
 
-    def _compile_one(self, key: str, before: Mapping[str, Compiled]) -> Compiled:
+    def _compile_one(self, key: str) -> Compiled:
         try:
             flag = self._library.flag(key)
             cycle = self._requirements.cycle(key)
@@ -183,7 +185,7 @@ class Ruleset:
                 message = f"flags require each other: {', '.join(cycle)}"
                 raise broken(message, ("requires",), "remove one of these `requires`")
             plan = make_plan(flag, self._library)
-            return Compiled(plan, self._generator.evaluate(plan), before)
+            return Compiled(plan, self._generator.evaluate(plan), plan.decisions)
         except BrokenError as error:
             return _broken(key, error)
         except RecursionError:
