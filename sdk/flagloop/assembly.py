@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Self, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 if TYPE_CHECKING:
-    from flagloop.evaluation.decision import Decision
+    from flagloop.evaluation.decision import Decision, ErrorCode
     from flagloop.evaluation.ruleset import Ruleset
     from flagloop.events.delivery import Delivery
-    from flagloop.events.outbox import Send
+    from flagloop.options import LocalOptions, Options
     from flagloop.sync.refresh import Refresh
     from flagloop.sync.source import Snapshot, Source
     from flagloop.sync.transport import Transport
@@ -18,22 +19,15 @@ if TYPE_CHECKING:
 Changed = Callable[[frozenset[str]], None]
 """Called with the keys of the flags that may decide otherwise than before."""
 
-
-class Options(TypedDict, total=False):
-    """What every constructor of `Client` takes by name."""
-
-    interval: float
-    exposures: bool
-    events: Send
-    queue: int
-    clock: Callable[[], float]
+NO_KEY = "(no key)"
+"""Stands for what was asked for as a flag and is no text; it cannot be a flag's key."""
 
 
-class LocalOptions(Options, total=False):
-    """What clients of a file or a document take: a server that only receives their events."""
+class InForce(NamedTuple):
+    """Definitions as they came and as they decide."""
 
-    url: str
-    key: str
+    mapping: Mapping[str, Any]
+    ruleset: Ruleset
 
 
 class Unsampled:
@@ -60,147 +54,179 @@ class Assembly:
         "_delivery",
         "_exposures",
         "_failures",
-        "_frozen",
+        "_mapping",
+        "_overrides",
         "_refresh",
         "_reservoir",
         "_ruleset",
         "_snapshot",
+        "_sourced",
         "_table",
+        "_transport",
     )
 
     _refresh: Refresh
+    _sourced: InForce
+    _mapping: Mapping[str, Any]
     _ruleset: Ruleset
     _table: dict[str, Callable[[Mapping[str, Any]], Decision]]
     _all: Callable[[Mapping[str, Any]], dict[str, Decision]]
 
-    @staticmethod
-    def _reporting(options: Options, transport: Transport | None) -> Delivery | None:
-        """The delivery to `events=` or else to the server; None where there is neither."""
-        from flagloop.events.delivery import Delivery
-
-        send = options.get("events") or (transport.post_events if transport is not None else None)
-        if send is None:
-            return None
-        delivery = Delivery(send, queue=options.get("queue", 100_000))
-        if transport is not None:
-            transport.instance = lambda: delivery.instance.id
-        return delivery
-
     @classmethod
-    def _local(cls, source: Source, options: LocalOptions) -> Self:
-        """A client of a source that answers at once."""
-        first = source.fetch(None)
+    def _local(cls, source: Source, first: Snapshot | None, options: LocalOptions) -> Self:
+        """A client of a source that has answered already."""
         transport = None
-        if "url" in options:
+        if options.get("url"):
             from flagloop.sync.transport import Transport
 
-            transport = Transport(options["url"], options.get("key", ""))
+            transport = Transport(options["url"], options.get("key") or "")
         client = cls.__new__(cls)
-        client._start(source, cls._reporting(options, transport), options, first)
+        client._start(source, transport, options, first)
         return client
 
     def _start(
-        self, source: Source, delivery: Delivery | None, options: Options, first: Snapshot | None
+        self,
+        source: Source,
+        transport: Transport | None,
+        options: Options,
+        first: Snapshot | None,
     ) -> None:
         from flagloop.evaluation.ruleset import Ruleset
         from flagloop.sync.refresh import Refresh
 
-        self._clock = options.get("clock", time.time)
-        self._delivery: Delivery | None = delivery
-        wanted = options.get("exposures", True)
-        self._exposures = delivery.exposures if delivery is not None and wanted else None
-        self._reservoir = delivery.reservoir if delivery is not None else Unsampled()
+        self._clock = options.get("clock") or time.time
+        self._transport = transport
+        self._report(transport, options)
         self._failures: dict[str, int] = {}
-        self._callbacks: list[Changed] = []
-        self._frozen = False
+        self._callbacks: list[Changed] = []  # replaced, never changed
+        self._overrides: tuple[InForce, ...] = ()
         self._snapshot: Snapshot | None = None
-        known = None
+        self._mapping = {}
+        self._sourced = InForce(self._mapping, Ruleset(self._mapping))
         if first is None:
-            self._adopt(Ruleset({}))
+            self._install()
         else:
             self._apply(first)
-            known = first.revision
-        self._refresh = Refresh(source, self._refreshed, options.get("interval"), known=known)
+        known = None if first is None else first.revision
+        self._refresh = Refresh(source, _weakly(self), options.get("interval"), known=known)
+        # Nobody needs the thread of a client that was thrown away without `close`.
+        weakref.finalize(self, self._refresh.stop, 0.0).atexit = False
         if first is None or first.origin != "document":
             self._refresh.start()
 
-    def _refreshed(self, snapshot: Snapshot) -> None:
-        """A new snapshot from the source."""
-        if self._frozen:
-            self._snapshot = snapshot
-        else:
-            self._apply(snapshot)
+    def _report(self, transport: Transport | None, options: Options) -> None:
+        """Set what reports: to `events=` or else to the server; nothing where there is neither."""
+        from flagloop.events.delivery import Delivery
+        from flagloop.events.outbox import Clocks
+
+        self._delivery: Delivery | None = None
+        send = options.get("events") or (transport.post_events if transport is not None else None)
+        if send is not None:
+            queue = options.get("queue") or 100_000
+            self._delivery = Delivery(send, queue=queue, clocks=Clocks(wall=self._clock))
+            if transport is not None:
+                instance = self._delivery.instance
+                transport.instance = lambda: instance.id
+        wanted = self._delivery is not None and options.get("exposures") is not False
+        self._exposures = self._delivery.exposures if self._delivery and wanted else None
+        self._reservoir = self._delivery.reservoir if self._delivery else Unsampled()
 
     def _apply(self, snapshot: Snapshot) -> None:
+        """Take a new snapshot of the source; in force unless something overrides it."""
         from flagloop.evaluation.ruleset import Ruleset
 
-        before = self._snapshot
         ruleset = Ruleset(snapshot.mapping, snapshot.revision, snapshot.environment)
-        self._adopt(ruleset)
+        self._sourced = InForce(snapshot.mapping, ruleset)
         self._snapshot = snapshot
-        if self._callbacks:
-            self._tell(before.mapping if before is not None else {}, snapshot.mapping)
+        self._install()
 
-    def _adopt(self, ruleset: Ruleset) -> None:
+    def _override(self, mapping: Mapping[str, Any]) -> Callable[[], None]:
+        from flagloop.evaluation.ruleset import Ruleset
+
+        mine = InForce(mapping, Ruleset(mapping))
+        self._overrides = (*self._overrides, mine)
+        self._install()
+
+        def undo() -> None:
+            self._overrides = tuple([one for one in self._overrides if one is not mine])
+            self._install()
+
+        return undo
+
+    def _install(self) -> None:
+        """Put in force what should be: the latest override, else what the source said last."""
+        before = self._mapping
+        wanted = None
+        # Two threads may be here, with a refresh and an override: the last one out has looked
+        # again after it wrote, so no half of the other's writes stays. A lock could be held by
+        # a thread that a fork leaves behind.
+        while wanted is not (latest := (self._sourced, *self._overrides)[-1]):
+            wanted = latest
+            self._adopt(wanted)
+        if self._callbacks:
+            self._tell(before, self._mapping)
+
+    def _adopt(self, one: InForce) -> None:
         # Delivery first: decisions of the new ruleset may come as soon as the table is there.
         if self._delivery is not None:
-            self._delivery.adopt(ruleset)
-        self._ruleset = ruleset
-        self._all = ruleset.bind_all(self._clock)
-        self._table = ruleset.bind(self._clock)
+            self._delivery.adopt(one.ruleset)
+        self._mapping, self._ruleset = one
+        self._all = one.ruleset.bind_all(self._clock)
+        self._table = one.ruleset.bind(self._clock)
 
     def _tell(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         from flagloop.document.schema import changed_flags
 
         changed = changed_flags(old, new)
-        for callback in list(self._callbacks) if changed else ():
-            try:
-                callback(changed)
-            except Exception as problem:  # noqa: BLE001 - an edge: the application's own code
-                self._note(problem)
+        for callback in self._callbacks if changed else ():
+            callback(changed)
 
-    def _override(self, mapping: Mapping[str, Any]) -> Callable[[], None]:
-        from flagloop.evaluation.ruleset import Ruleset
+    @property
+    def _known(self) -> bool:
+        """Whether there are definitions."""
+        return self._snapshot is not None or bool(self._overrides)
 
-        ruleset, snapshot, frozen = self._ruleset, self._snapshot, self._frozen
-        self._frozen = True
-        self._adopt(Ruleset(mapping))
-
-        def undo() -> None:
-            self._frozen = frozen
-            if self._snapshot is snapshot or self._snapshot is None:
-                self._adopt(ruleset)
-            else:
-                self._apply(self._snapshot)
-
-        return undo
-
-    def _failed(self, flag: Any, problem: Exception) -> Decision:
+    def _failed(self, flag: Any, problem: Exception, *, count: bool = True) -> Decision:
         """The decision when deciding raised: an unknown flag, or something of no use at all."""
         from flagloop.evaluation.decision import Decision, ErrorCode, Reason
 
-        if isinstance(flag, str) and flag not in self._table:
-            missing = self._ruleset.missing(flag)
-            missing.count += 1
-            return missing
-        self._note(problem)
-        message = f"{type(problem).__name__} while deciding"
-        error = ErrorCode.GENERAL
-        if not isinstance(flag, str):
-            error, message = ErrorCode.FLAG_NOT_FOUND, "a flag's key is a text"
-        self._count_error(flag, error)
-        return Decision(str(flag), None, None, Reason.ERROR, error=error, message=message)
+        # Whatever class it is of, what follows must not call its methods: they may raise, too.
+        key = str.__str__(flag) if issubclass(type(flag), str) else NO_KEY
+        if key not in self._table and key is not NO_KEY:
+            error = self._ruleset.missing(key)
+        else:
+            self._note(problem)
+            code, message = ErrorCode.GENERAL, f"{type(problem).__name__} while deciding"
+            if key is NO_KEY:
+                code = ErrorCode.FLAG_NOT_FOUND
+                message = f"a flag's key is a text, not {type(flag).__name__}"
+            error = Decision(key, None, None, Reason.ERROR, error=code, message=message)
+        if count:
+            self._count_error(key, error.error)
+        return error
 
-    def _mismatch(self, flag: str) -> None:
+    def _mismatch(self, decision: Decision) -> None:
         from flagloop.evaluation.decision import ErrorCode
 
-        self._count_error(flag, ErrorCode.TYPE_MISMATCH)
+        self._count_error(decision.flag, ErrorCode.TYPE_MISMATCH)
 
-    def _count_error(self, flag: Any, code: Any) -> None:
-        if self._delivery is not None:
+    def _count_error(self, flag: str, code: ErrorCode | None) -> None:
+        if self._delivery is not None and code is not None:
             self._delivery.counts.error(flag, code)
 
     def _note(self, problem: BaseException) -> None:
         """Count what went wrong by its type: its text may hold a user's attributes."""
         name = type(problem).__name__
         self._failures[name] = self._failures.get(name, 0) + 1
+
+
+def _weakly(client: Assembly) -> Callable[[Snapshot], None]:
+    """Applies snapshots without keeping the client alive, which its own thread would otherwise."""
+    found = weakref.ref(client)
+
+    def apply(snapshot: Snapshot) -> None:
+        client = found()
+        if client is not None:
+            client._apply(snapshot)
+
+    return apply

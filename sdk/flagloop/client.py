@@ -7,18 +7,21 @@ this module costs next to nothing and no worker ever imports something for the f
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from flagloop.assembly import Assembly, Changed, LocalOptions, Options
+from flagloop.assembly import Assembly
 from flagloop.context import as_mapping
 
 if TYPE_CHECKING:
+    from flagloop.assembly import Changed
     from flagloop.context import User
     from flagloop.evaluation.decision import Decision
     from flagloop.evaluation.explain import Explanation
     from flagloop.observation import Observation
+    from flagloop.options import LocalOptions, Options
 
 
 class Client(Assembly):
@@ -47,18 +50,21 @@ class Client(Assembly):
         **options: Unpack[Options],
     ) -> None:
         from flagloop.errors import ConfigError
+        from flagloop.options import Options, check
         from flagloop.sync.source import ServerSource
         from flagloop.sync.transport import Transport
 
+        check(options, Options)
         url = url or os.environ.get("FLAGLOOP_URL")
         key = key or os.environ.get("FLAGLOOP_KEY")
         if not url or not key:
             what, variable = ("key", "FLAGLOOP_KEY") if url else ("url", "FLAGLOOP_URL")
             raise ConfigError(f"the client needs a {what}: Client({what}=...) or {variable}")
+        if not isinstance(url, str) or not isinstance(key, str):
+            raise ConfigError("url and key are texts")
         transport = Transport(url, key)
         source = ServerSource(transport, cache)
-        delivery = self._reporting(options, transport)
-        self._start(source, delivery, options, source.load_cached())
+        self._start(source, transport, options, source.load_cached())
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], **options: Unpack[LocalOptions]) -> Self:
@@ -67,9 +73,17 @@ class Client(Assembly):
         A broken file raises DocumentError with every problem here, and later leaves the last
         good one in force, which `status()` says. With `url` and `key` events go to that server.
         """
+        from flagloop.errors import ConfigError, TransportError
+        from flagloop.options import LocalOptions, check
         from flagloop.sync.source import FileSource
 
-        return cls._local(FileSource(path), options)
+        check(options, LocalOptions)
+        source = FileSource(path)
+        try:
+            first = source.fetch(None)
+        except TransportError as problem:
+            raise ConfigError(f"cannot read the flag file {problem}") from None
+        return cls._local(source, first, options)
 
     @classmethod
     def from_document(cls, mapping: Mapping[str, Any], **options: Unpack[LocalOptions]) -> Self:
@@ -77,9 +91,15 @@ class Client(Assembly):
 
         The mapping is not copied: leave it as it is.
         """
+        from flagloop.errors import ConfigError
+        from flagloop.options import LocalOptions, check
         from flagloop.sync.source import StaticSource
 
-        return cls._local(StaticSource(mapping), options)
+        check(options, LocalOptions)
+        if not isinstance(mapping, Mapping):
+            raise ConfigError(f"a document is a mapping, not a {type(mapping).__name__}")
+        source = StaticSource(mapping)
+        return cls._local(source, source.fetch(None), options)
 
     def variant(self, flag: str, user: User, default: str | None = None) -> str | None:
         """The name of the variant that `user` gets; `default` when none is served."""
@@ -127,7 +147,7 @@ class Client(Assembly):
         """Whether the value is `true`; a value of another type is False and counted."""
         decision = self.decide(flag, user)
         if decision.variant is not None and decision.value.__class__ is not bool:
-            self._mismatch(flag)
+            self._mismatch(decision)
         return decision.value is True
 
     def peek(self, flag: str, user: User) -> Decision:
@@ -152,13 +172,12 @@ class Client(Assembly):
 
     def explain(self, flag: str, user: User) -> Explanation:
         """Rule by rule, why `user` gets what; neither counted nor an exposure."""
-        from flagloop.evaluation.explain import explain
+        from flagloop.evaluation.explain import Explanation, explain
 
         try:
             return explain(self._ruleset, flag, as_mapping(user), self._clock())
         except Exception as problem:  # noqa: BLE001 - an edge: a verb never raises
-            self._note(problem)
-            return explain(self._ruleset, str(flag), {}, 0.0)
+            return Explanation(self._failed(flag, problem, count=False), ())
 
     def track(self, event: str, user: User, value: float | None = None, **properties: Any) -> None:
         """Report that `user` did `event`, with a number and properties if there are any."""
@@ -183,12 +202,17 @@ class Client(Assembly):
 
         It runs on the refreshing thread: be brief. What it raises is counted in `status()`.
         """
-        self._callbacks.append(callback)
+
+        def tell(changed: frozenset[str]) -> None:
+            try:
+                callback(changed)
+            except Exception as problem:  # noqa: BLE001 - an edge: the application's own code
+                self._note(problem)
 
         def stop() -> None:
-            if callback in self._callbacks:
-                self._callbacks.remove(callback)
+            self._callbacks = [one for one in self._callbacks if one is not tell]
 
+        self._callbacks = [*self._callbacks, tell]
         return stop
 
     def status(self) -> dict[str, Any]:
@@ -196,13 +220,13 @@ class Client(Assembly):
         from flagloop.health import health
 
         parts = (self._snapshot, self._ruleset, self._refresh, self._delivery, self._failures)
-        return health(*parts, now=self._clock())
+        return health(*parts, now=self._clock(), overridden=bool(self._overrides))
 
     def wait(self, seconds: float) -> bool:
         """Wait until there are definitions; False when there are none after `seconds`."""
-        if self._snapshot is None:
+        if not self._known:
             self._refresh.wait_first(seconds)
-        return self._snapshot is not None
+        return self._known
 
     def flush(self, timeout: float = 5.0) -> bool:
         """Deliver what waits; False when some of it still does after `timeout` seconds."""
@@ -210,11 +234,20 @@ class Client(Assembly):
 
     def close(self, timeout: float = 2.0) -> bool:
         """Deliver what waits and stop; deciding goes on with the last definitions."""
-        self._refresh.stop(timeout)
-        return self._delivery is None or self._delivery.close(timeout)
+        end = time.monotonic() + timeout
+        # A request that hangs must not eat the time in which events can still be delivered.
+        self._refresh.stop(0.0)
+        delivered = self._delivery is None or self._delivery.close(timeout)
+        self._refresh.stop(max(0.0, end - time.monotonic()))
+        if self._transport is not None:
+            self._transport.close()
+        return delivered
 
     def override(self, mapping: Mapping[str, Any]) -> Callable[[], None]:
-        """Decide by `mapping` whatever the source says, for tests; returns how to undo it."""
+        """Decide by `mapping` whatever the source says, for tests; returns how to undo it.
+
+        The latest of several is in force; each can be undone by itself, in any order.
+        """
         return self._override(mapping)
 
     def __enter__(self) -> Self:

@@ -20,27 +20,31 @@ def health(
     failures: Mapping[str, int],
     *,
     now: float,
+    overridden: bool = False,
 ) -> dict[str, Any]:
     """One JSON mapping; `now` is epoch seconds.
 
     ready (there are definitions), origin (of those in force: server, cache, file, document),
     revision, environment, age (seconds since the source last confirmed them; of a copy on disk:
     since the server sent it), flags (how many), broken (problems of flags that cannot be
-    decided), problem (the first thing that is wrong, None when all is well), refresh, delivery
-    (None for a client that reports nothing) and failures (errors caught by a verb, by type).
+    decided), overridden (a test's `override` decides), problem (the first thing that is wrong,
+    None when all is well), refresh, delivery (None for a client that reports nothing) and
+    failures (errors caught by a verb, by type).
     """
     fresh = refresh.state()
     broken = [problem.to_mapping() for problem in ruleset.problems()]
     sent = delivery.status() if delivery is not None else None
     return {
-        "ready": snapshot is not None,
+        "ready": snapshot is not None or overridden,
         "origin": snapshot.origin if snapshot is not None else None,
         "revision": snapshot.revision if snapshot is not None else None,
         "environment": snapshot.environment if snapshot is not None else None,
         "age": _age(snapshot, fresh["age"], now),
         "flags": len(ruleset.names()),
         "broken": broken,
-        "problem": _problem(fresh, broken, sent),
+        "overridden": overridden,
+        "problem": _problem(fresh, broken, sent, failures)
+        or (None if snapshot is not None or overridden else "definitions: none yet"),
         "refresh": fresh,
         "delivery": sent,
         "failures": dict(failures),
@@ -56,7 +60,10 @@ def _age(snapshot: Snapshot | None, confirmed: float | None, now: float) -> floa
 
 
 def _problem(
-    fresh: Mapping[str, Any], broken: list[dict[str, Any]], sent: Mapping[str, Any] | None
+    fresh: Mapping[str, Any],
+    broken: list[dict[str, Any]],
+    sent: Mapping[str, Any] | None,
+    failures: Mapping[str, int],
 ) -> str | None:
     if fresh["error"]:
         return f"definitions: {fresh['error']}"
@@ -64,12 +71,12 @@ def _problem(
         return f"{part}: {text}"
     if broken:
         return f"{broken[0]['path']}: {broken[0]['message']}"
-    if sent is not None:
-        if sent["last_error"]:
-            return f"events: {sent['last_error']}"
-        if sent["lost"]:
-            reasons = ", ".join(f"{n} {reason}" for reason, n in sent["lost"].items())
-            return f"events were lost: {reasons}"
-        if sent["invalid"]:
-            return f"an event was refused: {sent['invalid']}"
+    if sent is not None and sent["last_error"]:
+        return f"events: {sent['last_error']}"
+    if sent is not None and sent["lost"]:
+        reasons = ", ".join(f"{n} {reason}" for reason, n in sent["lost"].items())
+        last = f" ({sent['invalid']})" if sent["invalid"] else ""
+        return f"events were lost: {reasons}{last}"
+    for name, n in failures.items():
+        return f"{n} {name} while deciding, tracking or telling of a change"
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flagloop.client import Client
@@ -39,7 +39,11 @@ class Observation:
         trace: TracebackType | None,
     ) -> None:
         took = (time.perf_counter() - self._began) * 1000
-        served = {"flag": self._flag, "variant": self.decision.variant if self.decision else None}
+        decision = self.decision
+        # The decision's key, not what was asked for, which may be no text.
+        served: dict[str, Any] = {}
+        if decision is not None:
+            served = {"flag": decision.flag, "variant": decision.variant}
         # The end of a program or of a generator is no error of the block.
         if kind is not None and issubclass(kind, Exception):
             self._client.track("error", self._user, type=kind.__name__, **served)

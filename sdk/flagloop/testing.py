@@ -1,20 +1,22 @@
 """Test doubles for code that uses flagloop: memory sink, fake clock, builders, `Flags`.
 
-sink = MemorySink()
-client = Client.from_document(document(cta_color=flag({"control": "blue"})), events=sink)
+    sink = MemorySink()
+    client = Client.from_document(document(cta_color=flag({"control": "blue"})), events=sink)
+
+The pytest fixture `flags` is in `flagloop.pytest_plugin`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from flagloop.client import Client
 from flagloop.document.problem import did_you_mean
-from flagloop.errors import NotFoundError
+from flagloop.errors import ConfigError, NotFoundError, TransportError
 
 JSON = dict[str, Any]
 
@@ -99,26 +101,25 @@ class Flags:
     """
 
     def __init__(self, file: Path | None = None) -> None:
-        self._document: JSON = document()
+        self._document: JSON = document() if file is None else _read(file)
+        self._known: JSON = self._document.get("flags") or {}
         self._strict = file is not None
-        if file is not None:
-            from flagloop.document.yamlfile import parse
-
-            self._document = dict(parse(file.read_bytes()).mapping)
         self._set: dict[str, JSON] = {}
         self._sink = MemorySink()
-        self._clients: list[tuple[Client, Any]] = []
-        self.client = Client.from_document(self._document, events=self._sink)
+        self.client = Client.from_document(document(), events=self._sink)
+        self._undo: dict[Client, Callable[[], None]] = {}
+        self.use(self.client)
 
     def set(self, flags: Mapping[str, Any] | None = None, /, **more: Any) -> None:
         """Serve these variants: `flags.set(cta_color="treatment", new_checkout=True)`.
 
-        A value is a variant's name; `True` and `False` are a boolean flag's `on` and `off`.
-        NotFoundError names a flag or variant that the file does not have.
+        A value is a variant's name; `True` and `False` stand for the variant of that value,
+        `on` and `off` of a flag without variants. NotFoundError names a flag or variant that
+        the file does not have, and nothing is set then.
         """
-        for key, variant in {**(flags or {}), **more}.items():
-            name = {True: "on", False: "off"}[variant] if isinstance(variant, bool) else variant
-            self._set[key] = self._serving(key, name)
+        self._set |= {
+            key: self._serving(key, variant) for key, variant in {**(flags or {}), **more}.items()
+        }
         self._apply()
 
     def clear(self) -> None:
@@ -128,7 +129,10 @@ class Flags:
 
     def use(self, client: Client) -> None:
         """Make an existing client obey these flags until the test ends."""
-        self._clients.append((client, client.override(self._mapping())))
+        undo = client.override(self._mapping())
+        # The new one first: no moment without one.
+        self._undo.pop(client, _nothing)()
+        self._undo[client] = undo
 
     @property
     def exposures(self) -> list[JSON]:
@@ -142,25 +146,28 @@ class Flags:
         self.client.flush(5)
         return self._sink.events
 
-    def _serving(self, key: str, variant: str) -> JSON:
-        base = self._document["flags"].get(key)
+    def _serving(self, key: str, wanted: str | bool) -> JSON:
+        base = self._known.get(key)
         if base is None and self._strict:
-            raise NotFoundError(_unknown("flag", key, self._document["flags"]))
+            raise NotFoundError(_unknown("flag", key, self._known))
         variants = (base or {}).get("variants")
-        if base is None and variant not in ("on", "off"):
-            variants = {variant: variant}
-        names = ("on", "off") if variants is None else variants
-        if variant not in names:
-            raise NotFoundError(_unknown(f"variant of {key}", variant, names))
-        return {**({} if variants is None else {"variants": variants}), "default": variant}
+        if base is None and isinstance(wanted, str) and wanted not in ("on", "off"):
+            variants = {wanted: wanted}
+        served = {"on": True, "off": False} if variants is None else variants
+        if isinstance(wanted, bool):
+            names = [name for name, value in served.items() if value is wanted]
+        else:
+            names = [name for name in served if name == wanted]
+        if not names:
+            raise NotFoundError(_unknown(f"variant of {key}", str(wanted), served))
+        return {**({} if variants is None else {"variants": variants}), "default": names[0]}
 
     def _mapping(self) -> JSON:
-        return {**self._document, "flags": {**self._document["flags"], **self._set}}
+        return {**self._document, "flags": {**self._known, **self._set}}
 
     def _apply(self) -> None:
-        self.client.override(self._mapping())
-        for client, _ in self._clients:
-            client.override(self._mapping())
+        for client in list(self._undo):
+            self.use(client)
 
     def __enter__(self) -> Flags:
         return self
@@ -171,9 +178,24 @@ class Flags:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for _, undo in reversed(self._clients):
+        for undo in self._undo.values():
             undo()
         self.client.close()
+
+
+def _nothing() -> None:
+    """What undoes nothing."""
+
+
+def _read(file: Path) -> JSON:
+    """The document in a YAML file; DocumentError for a broken one, ConfigError without one."""
+    from flagloop.sync.source import FileSource
+
+    try:
+        first = FileSource(file).fetch(None)
+    except TransportError as problem:
+        raise ConfigError(f"cannot read the flag file {problem}") from None
+    return {} if first is None else dict(first.mapping)
 
 
 def _unknown(what: str, word: str, known: Iterable[str]) -> str:

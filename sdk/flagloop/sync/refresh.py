@@ -54,7 +54,8 @@ class Refresh:
         self._stopped = False
         self._woken = False
         self._thread: threading.Thread | None = None
-        self._condition = threading.Condition(threading.Lock())
+        # Reentrant: the collector may end a forgotten client, and so stop this, at any point.
+        self._condition = threading.Condition(threading.RLock())
         _live.add(self)
 
     def start(self) -> None:
@@ -172,7 +173,7 @@ class Refresh:
     def _after_fork_in_child(self) -> None:
         """The child has no thread: begin anew, not at once, since many children end soon."""
         ran = self._thread is not None
-        self._condition = threading.Condition(threading.Lock())
+        self._condition = threading.Condition(threading.RLock())
         self._thread = None
         if ran:
             self._start(self._interval * self._spread())
