@@ -11,8 +11,8 @@ import click
 
 from flagloop.commands.options import (
     Function,
+    at_option,
     json_option,
-    read_time,
     read_user,
     server_options,
 )
@@ -44,14 +44,6 @@ def where_options(function: Function) -> Function:
     ):
         function = option(function)
     return server_options(function)
-
-
-at_option = click.option(
-    "--at",
-    metavar="TIME",
-    callback=read_time,
-    help="Decide as of this moment, 2027-03-01T09:00:00Z say.",
-)
 
 
 @click.command("eval")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flagloop.commands.inputs import check, read_contexts
-from flagloop.commands.options import json_option
+from flagloop.commands.options import at_option, json_option
 from flagloop.commands.output import print_json
 from flagloop.document.problem import did_you_mean, errors
 from flagloop.errors import DocumentError, NotFoundError
@@ -50,8 +50,17 @@ def validate(*, files: tuple[Path, ...], as_json: bool) -> None:
     "--contexts", type=PATH, required=True, help="Who: JSON lines or a JSON list of contexts."
 )
 @click.option("--flag", "flags", multiple=True, help="Only this flag (may be repeated).")
+@at_option
 @json_option
-def replay(*, old: Path, new: Path, contexts: Path, flags: tuple[str, ...], as_json: bool) -> None:
+def replay(
+    *,
+    old: Path,
+    new: Path,
+    contexts: Path,
+    flags: tuple[str, ...],
+    at: float | None,
+    as_json: bool,
+) -> None:
     """Run contexts through two files: who keeps the variant, who moves where."""
     from flagloop.evaluation.replay import replay as run
 
@@ -62,7 +71,8 @@ def replay(*, old: Path, new: Path, contexts: Path, flags: tuple[str, ...], as_j
             near = did_you_mean(flag, known)
             hint = f"; {near}" if near else ""
             raise NotFoundError(f"no flag '{flag}' in {old} nor in {new}{hint}")
-    done = run(before, after, read_contexts(contexts), flags or None, time.time())
+    now = time.time() if at is None else at
+    done = run(before, after, read_contexts(contexts), flags or None, now)
     if as_json:
         print_json(done.to_mapping())
     else:

@@ -65,6 +65,14 @@ def read_time(_: click.Context, param: click.Parameter, value: str | None) -> fl
         raise click.BadParameter(str(problem), param=param) from None
 
 
+at_option = click.option(
+    "--at",
+    metavar="TIME",
+    callback=read_time,
+    help="Decide as of this moment, 2027-03-01T09:00:00Z say.",
+)
+
+
 def read_percent(_: click.Context, param: click.Parameter, value: str) -> str:
     """The text of a percentage with its sign, once it is known to be one."""
     from flagloop.document.definition import WHOLE

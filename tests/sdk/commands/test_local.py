@@ -130,6 +130,24 @@ def test_replay_tells_who_moves(run: Run, file: Path, tmp_path: Path, crowd: Pat
     assert told["flags"]["cta_color"]["stay"] == 1000 - len(moved)
 
 
+def test_replay_judges_as_of_a_moment(run: Run, file: Path, tmp_path: Path, crowd: Path) -> None:
+    """A window is seen from inside and from outside; the end is exclusive."""
+    closed = tmp_path / "closed.yaml"
+    closed.write_text(file.read_text().replace("from: 2127-03-01, ", "from: 2127-05-01, "))
+
+    def moved(at: str) -> int:
+        words = ("replay", file, closed, "--contexts", crowd, "--at", at, "--json")
+        told = json.loads(run(*words).stdout)["flags"]["new_checkout"]
+        return int(told["moved"])
+
+    assert [moved(at) for at in ("2127-02-28", "2127-03-01", "2127-05-01")] == [
+        0,
+        900,
+        0,
+    ]  # the rest is on pro
+    assert run("replay", file, closed, "--contexts", crowd, "--at", "soon").exit_code == 2
+
+
 def test_replay_prints_lines_for_people(run: Run, file: Path, tmp_path: Path, crowd: Path) -> None:
     """Who stays, who moves, and what the contexts cannot judge."""
     other = tmp_path / "other.yaml"
