@@ -87,11 +87,10 @@ class SqliteFile:
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer
-            except BaseException:
+                self._writer.execute("COMMIT")
+            finally:
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
-                raise
-            self._writer.execute("COMMIT")
 
     def data_version(self) -> int:
         """A number that differs after any commit by any connection or process."""

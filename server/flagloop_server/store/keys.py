@@ -63,21 +63,12 @@ class Keys:
         hint = secret[: len(PREFIXES[kind]) + _HINT_LETTERS]
         values = (hash_key(secret), kind, name, hint, role, now, actor.name, expires_at)
         with self._file.write() as connection:
-            ids = _environment_ids(connection, scope)
-            number = connection.execute(
-                "INSERT INTO api_key (digest, kind, name, hint, role, created_at, created_by,"
-                " expires_at) VALUES (?,?,?,?,?,?,?,?)",
-                values,
-            ).lastrowid
-            connection.executemany(
-                "INSERT INTO api_key_environment (key_id, environment_id) VALUES (?, ?)",
-                [(number, environment_id) for environment_id in ids],
-            )
+            info = _insert(connection, scope, values)
             details = {"kind": kind, "scope": list(scope), "role": role, "expires_at": expires_at}
-            only = scope[0] if len(scope) == 1 and scope[0] != EVERYWHERE else None
-            entry = Entry("create-key", f"{name} ({hint}...)", environment=only, details=details)
+            target = f"{name} ({hint}...)"
+            entry = Entry("create-key", target, environment=info.environment, details=details)
             append(connection, now, actor, entry)
-            return _infos(connection, "k.id = ?", (number,))[0], secret
+        return info, secret
 
     def all(self, environment: str | None, *, revoked: bool) -> list[KeyInfo]:
         """The keys good for an environment (None: all keys), oldest first."""
@@ -133,6 +124,22 @@ def _check(scope: Sequence[str], kind: KeyKind, role: Role | None) -> None:
         raise ConfigError(f"a {kind} key is for exactly one environment")
     elif role is not None:
         raise ConfigError(f"a {kind} key has no role")
+
+
+def _insert(
+    connection: sqlite3.Connection, scope: Sequence[str], values: tuple[object, ...]
+) -> KeyInfo:
+    ids = _environment_ids(connection, scope)
+    number = connection.execute(
+        "INSERT INTO api_key (digest, kind, name, hint, role, created_at, created_by,"
+        " expires_at) VALUES (?,?,?,?,?,?,?,?)",
+        values,
+    ).lastrowid
+    connection.executemany(
+        "INSERT INTO api_key_environment (key_id, environment_id) VALUES (?, ?)",
+        [(number, environment_id) for environment_id in ids],
+    )
+    return _infos(connection, "k.id = ?", (number,))[0]
 
 
 def _environment_ids(connection: sqlite3.Connection, scope: Iterable[str]) -> list[int]:

@@ -114,8 +114,9 @@ def test_a_shell_script_can_send_the_least() -> None:
 )
 def test_what_is_no_batch_is_a_value_error(raw: bytes) -> None:
     """Garbage has one answer, with a text and without a crash."""
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError) as caught:
         decode_batch(raw)
+    assert str(caught.value)
 
 
 @pytest.mark.parametrize(

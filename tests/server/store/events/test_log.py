@@ -15,9 +15,8 @@ from typing import Any
 
 import pytest
 
-from flagloop_server.store.events import Ack, Batch, BusyError, EventLog, decode_batch
+from flagloop_server.store.events import Ack, Batch, BusyError, EventLog, decode_batch, writing
 from flagloop_server.store.events import log as log_module
-from flagloop_server.store.events import writing
 
 NOW = 1_800_000_000_000
 MINUTE = 60_000
@@ -346,7 +345,8 @@ waiting = []
 while True:
     ids = [str(uuid.uuid4()) for _ in range(5)]
     events = [{"id": i, "type": "event", "event": "e", "unit": "u"} for i in ids]
-    waiting.append((ids, log.submit(1, 1, 0, decode_batch(json.dumps({"events": events}).encode()))))
+    batch = decode_batch(json.dumps({"events": events}).encode())
+    waiting.append((ids, log.submit(1, 1, 0, batch)))
     if len(waiting) == 4:
         ids, future = waiting.pop(0)
         future.result(30)
