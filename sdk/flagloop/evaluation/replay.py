@@ -92,7 +92,8 @@ class Replay:
         """Lines for the terminal: the flags that change or cannot be judged, then a summary."""
         told = [flag for flag in self.flags.values() if flag.moves or flag.unjudged]
         moved = sum(1 for flag in told if flag.moves)
-        last = f"{self.contexts} contexts, {len(self.flags)} flags, {moved} with moves"
+        counts = f"contexts: {self.contexts}, flags: {len(self.flags)}"
+        last = f"{counts}, flags with moves: {moved}"
         return "\n".join([*[flag.render() for flag in told], last])
 
 
