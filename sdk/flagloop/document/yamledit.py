@@ -63,13 +63,13 @@ def replace_item(doc: DocumentText, section: str, key: str, mapping: Any) -> Edi
     done = patch_item(chunk.text, key or section, value, newline_of(doc))
     new = [Chunk(chunk.kind, section, key, done.text)]
     if done.rest:
-        new.append(Chunk("separator", "", "", done.rest))
+        # a comment that is left must not become that of the next item
+        is_comment = done.rest.splitlines()[-1].strip()
+        rest = done.rest + newline_of(doc) if is_comment else done.rest
+        new.append(Chunk("separator", "", "", rest))
     items = {(section, key): Item(done.text, value)} if key else {}
     edited = _spliced(block, (number, number + 1), new, items)
-    if not key or "#" in done.rest:
-        # rare: who owns the comments that are left must be read again
-        edited = parse(edited.raw)
-    return Edit(edited, done.rewritten or block is not doc)
+    return Edit(edited if key else parse(edited.raw), done.rewritten or block is not doc)
 
 
 def add_item(

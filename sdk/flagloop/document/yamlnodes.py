@@ -276,7 +276,7 @@ class _Builder:
                 node,
                 "use '|' or '|-', or a quoted text with \\n",
             )
-        if not node.value.rstrip("\n")[-1:].isspace():
+        if not node.value.rstrip("\n").rpartition("\n")[2].isspace():
             span = self.text[node.start : node.end]
             node.end = node.start + len(span.rstrip())
             return

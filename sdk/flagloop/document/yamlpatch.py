@@ -162,14 +162,14 @@ class _Patch:
         self._splice(node.start, node.end, piece)
 
     def _rewrite_block(self, key: Node, node: Node, new: Any) -> None:
-        start = line_start(self.text, node.start)
-        end = line_end(self.text, node.end)
+        colon = self.text.index(":", key.end) + 1
+        first = line_start(self.text, node.start)
+        start, end = line_end(self.text, colon), line_end(self.text, node.end)
         if new and isinstance(new, dict | list):
             least = key.start - line_start(self.text, key.start) + 2
-            column = max(least, node.start - start)
+            column = max(least, node.start - first)
             self._splice(start, end, collection_text(new, column, self.newline))
             return
-        colon = self.text.index(":", key.end) + 1
         self._splice(colon, colon, " " + flow_text(new))
         self._splice(start, end, "")
 
