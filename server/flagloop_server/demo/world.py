@@ -22,7 +22,7 @@ from flagloop_server.store import Actor, Store
 FLAG = "cta_color"
 ENVIRONMENT = "production"
 POLL_SECONDS = 2.0
-ADDRESS = re.compile(r"http://[\w.:\[\]-]+:\d+")
+ADDRESS = re.compile(r"^flagloop serves (http://\S+)")
 
 
 class DemoError(FlagloopError):
@@ -70,7 +70,7 @@ def start_server(folder: Path, port: int) -> tuple[subprocess.Popen[str], str]:
         if (found := ADDRESS.search(line)) is not None:
             # Read to its end: a full pipe would stop the server.
             threading.Thread(target=process.stdout.read, daemon=True).start()
-            return process, found.group(0)
+            return process, found.group(1)
     process.wait()
     raise DemoError("the server did not start:\n" + "".join(said))
 
