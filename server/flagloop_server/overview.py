@@ -24,6 +24,16 @@ NO_USAGE = Usage(0, None, (0,) * 24, {}, {}, {})
 State: TypeAlias = Literal["live", "canary", "paused", "off", "killed"]
 
 
+IS: dict[State, str] = {
+    "live": "is live",
+    "canary": "is a canary",
+    "paused": "has a paused rollout",
+    "off": "is off",
+    "killed": "is killed",
+}
+"""The states as the verb of a sentence."""
+
+
 @dataclass(frozen=True, slots=True)
 class FlagRow:
     """One line of the flag list."""
@@ -34,6 +44,11 @@ class FlagRow:
     sentence: str
     usage: Usage
     stale: tuple[str, ...] = ()
+
+    @property
+    def state_words(self) -> str:
+        """`is live`: the state as the verb of a sentence."""
+        return IS[self.state]
 
 
 @dataclass(frozen=True, slots=True)

@@ -324,6 +324,7 @@ def addresses(scene: Scene) -> dict[str, str]:
         "flag-rollout": f"{production}/flags/new_ranker",
         "share": f"{production}/flags/new_checkout/reports/share/canary",
         "share-preview": f"{production}/flags/new_checkout/reports/share/canary?share=40",
+        "share-unjudged": f"{flag}/reports/share/staff?share=50",
         "edit": f"{flag}/edit",
         "new-flag": f"{production}/new-flag",
         "flag-history": f"{flag}/history",

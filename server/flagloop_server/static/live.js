@@ -1,7 +1,12 @@
 // Replaces each [data-live] with the fragment at that address, every few seconds while the page
-// is seen. A failed request leaves the last numbers and says so.
+// is seen. A failed request leaves the last numbers and says so. What changed in [data-announce]
+// is told to screen readers, once, and nothing else.
 
 const EVERY = 4000;
+
+function announcement(place) {
+  return place.querySelector("[data-announce]")?.dataset.announce ?? "";
+}
 
 async function refresh(place) {
   const note = place.querySelector("[data-live-note]");
@@ -9,13 +14,13 @@ async function refresh(place) {
     const answer = await fetch(place.dataset.live, { headers: { Accept: "text/html" } });
     if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
     const html = await answer.text();
-    const holdsFocus = place.contains(document.activeElement) && document.activeElement !== place;
-    if (!holdsFocus && html !== place.lastHtml) {
-      place.lastHtml = html;
-      place.innerHTML = html;
-    }
+    if (place.contains(document.activeElement)) return;
+    const before = announcement(place);
+    place.innerHTML = html;
+    const after = announcement(place);
+    if (before !== after) document.getElementById("announcer").textContent = after;
   } catch {
-    if (note) note.textContent = " (the server does not answer; these are the last numbers)";
+    if (note) note.textContent = " The server does not answer; these are the last numbers.";
   }
 }
 

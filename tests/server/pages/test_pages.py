@@ -63,6 +63,20 @@ def test_the_list_tells_state_and_who_gets_what(visit: Any) -> None:
     assert "cta_color" not in filtered
 
 
+def test_a_long_list_comes_in_pages(shop: Application, visit: Any) -> None:
+    """200 rows at once; the next page keeps the filter."""
+    flags = "".join(f"  flag_{number:03}: {{owner: me}}\n" for number in range(250))
+    text = f"version: 1\nflags:\n{flags}"
+    shop.changes.apply(change.push("development", text), Actor("person", "ben"), "")
+    visitor = visit("viewer", "development")
+    html = visitor.get("/environments/development/flags?owner=me").text
+    assert "Rows 1 to 200 of 250" in html
+    assert "flag_200" not in html
+    html = visitor.get("/environments/development/flags?start=201&owner=me").text
+    assert "Rows 201 to 250 of 250" in html
+    assert "flag_249" in html
+
+
 def test_an_empty_environment_teaches_the_next_command(visit: Any) -> None:
     """The real address is there to paste; the key is a placeholder."""
     html = visit("admin", "*").get("/environments/development/flags").text
@@ -132,6 +146,9 @@ def test_a_new_flag_is_added_and_its_undo_archives_it(shop: Application, visit: 
         "  fresh:\n    rules: []\n"
     )
     number = shop.store.environment("production").revision
+    twice = visitor.post("/environments/production/edit", text="fresh: {}", opened="0", flag="")
+    assert twice.status_code == 409
+    assert "already" in twice.text
     visitor.post(f"/environments/production/revisions/{number}/undo")
     assert ("flags", "fresh") not in shop.store.document("production").document.items
 

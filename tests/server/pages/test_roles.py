@@ -10,6 +10,7 @@ from flagloop_server.app import Application
 
 OPEN = {
     "glossary",
+    "icon",
     "set_theme",
     "setup",
     "setup_page",

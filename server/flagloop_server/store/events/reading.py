@@ -114,21 +114,27 @@ class _Tally:
         )
 
 
-def usage(connection: sqlite3.Connection, environment: int, now: int) -> dict[str, Usage]:
-    """Every flag that was ever counted, as of now."""
+def usage(
+    connection: sqlite3.Connection, environment: int, now: int, flag: str | None = None
+) -> dict[str, Usage]:
+    """Every flag that was ever counted, as of now; with `flag` that one alone, by key lookups."""
     first = now // HOUR - HOURS + 1
+    hours = range(first, first + HOURS)
+    only, values = ("", ()) if flag is None else (" AND flag = ?", (flag,))
     tallies: dict[str, _Tally] = {}
+    places = ",".join("?" * HOURS)
     for row in connection.execute(
-        "SELECT * FROM count_hour WHERE environment_id = ? AND hour BETWEEN ? AND ?",
-        (environment, first, first + HOURS - 1),
+        f"SELECT * FROM count_hour WHERE environment_id = ? AND hour IN ({places}){only}",  # noqa: S608 - own words
+        (environment, *hours, *values),
     ):
         tallies.setdefault(row["flag"], _Tally()).add(row["hour"] - first, row)
     seen = dict(
         connection.execute(
-            "SELECT flag, at FROM flag_seen WHERE environment_id = ?", (environment,)
+            f"SELECT flag, at FROM flag_seen WHERE environment_id = ?{only}",  # noqa: S608
+            (environment, *values),
         ).fetchall()
     )
-    return {flag: tallies.get(flag, _Tally()).usage(seen.get(flag)) for flag in {**seen, **tallies}}
+    return {name: tallies.get(name, _Tally()).usage(seen.get(name)) for name in {**seen, **tallies}}
 
 
 def contexts(connection: sqlite3.Connection, environment: int, limit: int) -> list[RecordedContext]:

@@ -149,3 +149,9 @@ def set_theme() -> ResponseReturnValue:
 def glossary() -> ResponseReturnValue:
     """Every term in one line, and the keyboard."""
     return page("glossary.html")
+
+
+@blueprint.get("/favicon.ico")
+def icon() -> ResponseReturnValue:
+    """Browsers ask for it whatever the page says."""
+    return blueprint.send_static_file("favicon.svg")

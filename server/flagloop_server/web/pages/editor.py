@@ -93,7 +93,10 @@ def save_edit(environment: str) -> ResponseReturnValue:
     edited = _edited()
     try:
         planned = _put(env, edited)
-        expected = {("flags", edited.key()): edited.opened}
+        ref = ("flags", edited.key())
+        if not edited.opened and ref in application().store.document(environment).document.items:
+            raise ConflictError(f"there is a flag '{ref[1]}' already")
+        expected = {ref: edited.opened} if edited.opened else None
         applied = application().changes.apply(planned, who.actor, reason(), expected=expected)
     except DocumentError as error:
         return _editor(env, edited, status=422, refused=error.problems)

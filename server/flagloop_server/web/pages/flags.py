@@ -25,6 +25,9 @@ from flagloop_server.web.pages.frame import (
     public_url,
 )
 
+PAGE = 200
+"""Rows of the flag list that are shown at once."""
+
 RECENT_MS = 120_000
 """An instance that was heard of within this time counts as running."""
 
@@ -64,11 +67,16 @@ def flag_list(environment: str) -> ResponseReturnValue:
         owner=request.args.get("owner", ""),
         tag=request.args.get("tag", ""),
     )
+    found = overview.select(rows, wanted)
+    first = max(0, request.args.get("start", 1, type=int) - 1)
     return page(
         "flag_list.html",
         env,
         rows=rows,
-        found=overview.select(rows, wanted),
+        found=found,
+        shown=found[first : first + PAGE],
+        first=first,
+        step=PAGE,
         wanted=wanted,
         summary=overview.summary(rows),
         owners=sorted({row.flag.owner for row in rows if row.flag.owner}),
@@ -86,7 +94,7 @@ def _live(env: Environment, stored: StoredDocument, flag: str) -> dict[str, Any]
         raise NotFoundError(f"no flag '{flag}' in {env.key}" + (f"; {known}" if known else ""))
     events = application().store.events
     now = now_ms()
-    usage = events.usage(env.id).get(flag, overview.NO_USAGE)
+    usage = events.usage(env.id, flag).get(flag, overview.NO_USAGE)
     counts = events.live(env.id, flag)
     running = [one for one in events.instances(env.id) if now - one.last_seen_ms <= RECENT_MS]
     needed = stored.item_revisions.get(("flags", flag), 0)

@@ -52,6 +52,7 @@ OPEN_ENDPOINTS = {
     for name in (
         "static",
         "glossary",
+        "icon",
         "set_theme",
         "sign_in_page",
         "sign_in",
