@@ -34,6 +34,7 @@ class SqliteFile:
         self.path = path
         self._idle: deque[sqlite3.Connection] = deque()
         self._open: list[sqlite3.Connection] = []
+        self._closed = False
         self._guard = threading.Lock()
         self._writing = threading.RLock()
         self._writer = self._connect()
@@ -41,8 +42,10 @@ class SqliteFile:
         self._migrate(migrations)
 
     def _connect(self) -> sqlite3.Connection:
-        connection = connect(self.path)
         with self._guard:
+            if self._closed:
+                raise sqlite3.ProgrammingError(f"{self.path.name} is closed")
+            connection = connect(self.path)
             self._open.append(connection)
         return connection
 
@@ -101,6 +104,7 @@ class SqliteFile:
     def close(self) -> None:
         """Close every connection; the object is of no use afterwards."""
         with self._writing, self._guard:
+            self._closed = True
             for connection in self._open:
                 connection.close()
             self._open.clear()

@@ -20,6 +20,12 @@ from flagloop_server.store.records import Actor, LedgerRow, Verification
 
 GENESIS = bytes(32)
 
+_WITHOUT_REASON = (
+    "UPDATE {} SET reason = '' WHERE (environment_id, {}) ="
+    " (SELECT e.id, l.revision FROM ledger l JOIN environment e ON e.key = l.environment"
+    " WHERE l.seq = ? AND l.kind = 'change')"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -132,7 +138,8 @@ class Ledger:
     def redact(self, seq: int, at: int, actor: Actor, reason: str) -> None:
         """Empty the payload and free text of one row, keep its digests, and write that down.
 
-        Raises NotFoundError for an unknown `seq`.
+        The reason goes from the history of revisions too; what a kill wrote into the document's
+        text stays there. Raises NotFoundError for an unknown `seq`.
         """
         with self._file.write() as connection:
             changed = connection.execute(
@@ -142,6 +149,8 @@ class Ledger:
             ).rowcount
             if not changed:
                 raise NotFoundError(f"no ledger row {seq}")
+            connection.execute(_WITHOUT_REASON.format("revision", "number"), (seq,))
+            connection.execute(_WITHOUT_REASON.format("archived_flag", "revision"), (seq,))
             append(connection, at, actor, Entry("redact", f"ledger {seq}", reason))
 
 

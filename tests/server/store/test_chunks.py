@@ -16,7 +16,7 @@ STYLES = [
     "\ufeffversion: 1\r\nflags:\r\n  a: {}\r\n",
     "version: 1\nflags: {a: {}, b: {description: 'x, y'}}\nrecording: {attributes: [plan]}",
     '{"version": 1, "flags": {"a": {}, "b": {}}}\n',
-    'version: 1\nsegments: {}\nflags:\n  "a":\n    description: |\n      2\n      3\n  b: {}\n...\n',
+    'segments: {}\nflags:\n  "a":\n    description: |\n      2\n      3\n  b: {}\n...\n',
     "version: 1\nmetrics:\n  m: {event: e, better: higher, exceeds: {property: p, limit: 1.5e3}}\n",
 ]
 
