@@ -42,8 +42,8 @@ class Batch:
 
     @property
     def size(self) -> int:
-        """Bytes of its JSON."""
-        return len(self.encode(0))
+        """Bytes of its JSON, until the year 2286."""
+        return len(self.encode(9_999_999_999_999))
 
     def encode(self, sent: int) -> bytes:
         """The body of a try at `sent` (epoch ms): ASCII JSON."""

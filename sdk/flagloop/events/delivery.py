@@ -121,14 +121,15 @@ class Delivery:
         if self._closed:
             return not self._outbox.queued
         self.inbox.close()
-        flushed = self.flush(timeout)
+        # A part is kept for the worker's end, in which what is left becomes a counted loss.
+        flushed = self.flush(timeout * 0.8)
         with self._changed:
             self._closed = True
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             self._nudge()
             thread.join(max(0.0, deadline - time.monotonic()))
-        if not self._running and self._turn.acquire(blocking=False):
+        elif self._turn.acquire(blocking=False):
             self._outbox.abandon()
             self._turn.release()
         return flushed
@@ -208,12 +209,13 @@ class Delivery:
         return ticket
 
     def _run(self) -> None:
-        while not (self._closed and self._served >= self._asked):
+        while True:
             with self._turn:
+                if self._closed:
+                    self._outbox.abandon()
+                    return
                 wait = self._round()
-            if self._closed:
-                return
-            if wait > 0:
+            if wait > 0 and not self._closed:
                 self._gate.acquire(timeout=wait)
 
     def _work(self, ticket: int, deadline: float) -> None:

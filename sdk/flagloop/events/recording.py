@@ -23,8 +23,6 @@ ROWS = 10_000
 """Rows of counts kept for a server that is away; then the oldest minutes are put together."""
 CONTEXT = 4_096
 """Bytes of one recorded context's JSON; a larger one is left out."""
-SOURCES = 8
-"""Replaced rulesets that wait for the worker to read them once more."""
 GRACE = 2.0
 """Seconds in which a thread may still serve from a ruleset that was replaced."""
 
@@ -104,14 +102,14 @@ class Counts:
         """Count `ruleset` from now on; its predecessor is read until nobody can be inside."""
         now = self._clock()
         with self._lock:
-            if len(self._sources) > SOURCES:
-                self._drain(now)  # nobody else did: no worker runs before the first evaluation
+            # Also here, since no worker runs before the first evaluation.
+            self._drain(now)
+            if ruleset not in [source for source, _ in self._sources]:
+                # One that comes back brings counts that were reported before it went.
+                self._read.update((one, one.count) for one in ruleset.counted())
             if self._sources:
                 self._sources[-1] = (self._sources[-1][0], now)
             self._sources.append((ruleset, now))
-            for decision in ruleset.counted():
-                # One that comes back brings counts that were reported when it went.
-                self._read.setdefault(decision, decision.count)
 
     def error(self, flag: str, code: ErrorCode) -> None:
         """Count one evaluation of `flag` that no decision stands for."""
