@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import secrets
 
-from flagloop import Client
 from flask import Flask, Response, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
+
+from flagloop import Client
 
 COOKIE = "visitor"
 
