@@ -2,17 +2,15 @@
 
 One generated function decides about twice as fast as the same closures called one by one, since
 calls are what Python pays for. The source holds names made here and nothing of the document:
-seeds, edges, constants, attribute names, tests and decisions are arguments of `make`, which
-returns the function; so flags of one shape share one compiled source. A 50/50 split is
+seeds, edges, constants, attribute names, tests and decisions are the function's globals; so flags
+of one shape share one compilation. A 50/50 split is
 
-    def make(decision0, decision1, seed2, edge3, decision4):
-        def evaluate(context, now=None):
-            if (unit := context.get('key')).__class__ is str and unit and unit.isascii() or \
-                    (unit := unit_of(unit)) is not None:
-                return decision0 if murmur3(unit, seed2, False) < edge3 else decision1
-            else:
-                return decision4
-        return evaluate
+    def evaluate(context, now=None):
+        if (unit := context.get('key')).__class__ is str and unit and unit.isascii() or \
+                (unit := unit_of(unit)) is not None:
+            return decision0 if murmur3(unit, seed2, False) < edge3 else decision1
+        else:
+            return decision4
 
 A unit that is a plain, non-empty ASCII string is taken as it is; all else goes through `unit_of`,
 which lets no text pass that mmh3 cannot hash.
@@ -23,6 +21,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from types import CodeType, FunctionType
 from typing import Any, TypeAlias
 
 from mmh3 import hash as murmur3
@@ -39,8 +38,7 @@ Evaluate: TypeAlias = Callable[..., Decision]
 
 Holds: TypeAlias = Callable[[Mapping[str, Any]], bool]
 
-_GLOBALS = {
-    "__builtins__": {},
+_BUILTINS = {
     "bisect": bisect_right,
     "float": float,
     "int": int,
@@ -71,19 +69,17 @@ class Generator:
         known = self._holds.get(id(node))
         if known is None:
             writer = _Writer(self)
-            lines = ["def holds(context):", f"    return {writer.condition(node)}"]
-            made: Holds = writer.made(lines, "holds")
+            made = writer.made("holds(context)", [f"return {writer.condition(node)}"])
             # The node is kept, so that its id stays its own.
             known = self._holds[id(node)] = (node, made)
         return known[1]
 
 
 @lru_cache(maxsize=1024)
-def _make(source: str) -> Callable[..., Any]:
-    space: dict[str, Any] = dict(_GLOBALS)
-    exec(source, space)  # noqa: S102  # holds only names made in this module
-    made: Callable[..., Any] = space["make"]
-    return made
+def _compiled(source: str) -> CodeType:
+    """The code of the one function in the source."""
+    module = compile(source, "<flagloop rule>", "exec")
+    return next(code for code in module.co_consts if isinstance(code, CodeType))
 
 
 class _Writer:
@@ -100,17 +96,16 @@ class _Writer:
     def function(self, plan: Plan) -> Evaluate:
         """The whole function."""
         self.body(plan)
-        head = ["def evaluate(context, now=None):"]
-        if self.misses:
-            head.append("    missing = False")
-        made: Evaluate = self.made([*head, *_indent(self.lines, 1)], "evaluate")
-        return made
+        first = ["missing = False"] if self.misses else []
+        return self.made("evaluate(context, now=None)", [*first, *self.lines])
 
-    def made(self, lines: list[str], name: str) -> Any:
-        values = {**self.values, "tests": tuple(self.tests)} if self.tests else self.values
-        head = f"def make({', '.join(values)}):"
-        source = "\n".join([head, *_indent(lines, 1), f"    return {name}"])
-        return _make(source)(*values.values())
+    def made(self, head: str, lines: list[str]) -> Callable[..., Any]:
+        """The function whose head and body these are."""
+        source = "\n    ".join([f"def {head}:", *lines])
+        # A copy of the code for each function: the interpreter tunes code to the globals it sees.
+        code = _compiled(source).replace()
+        names = {**self.values, "tests": tuple(self.tests), "__builtins__": _BUILTINS}
+        return FunctionType(code, names, argdefs=(None,) if code.co_argcount > 1 else ())
 
     def name(self, kind: str, value: Any) -> str:
         """The name under which the function knows the value."""
@@ -277,7 +272,3 @@ def _small(node: Node) -> bool:
         and len(node.parts) <= _FEW_TESTS
         and all(isinstance(part, Leaf) for part in node.parts)
     )
-
-
-def _indent(lines: list[str], depth: int) -> list[str]:
-    return ["    " * depth + line for line in lines]

@@ -71,13 +71,13 @@ def test_the_usual_tests_are_written_out() -> None:
 def test_no_text_of_the_document_reaches_a_source(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sources hold names made by the generator only, so no document can inject code."""
     sources: list[str] = []
-    real = generate._make
+    real = generate._compiled
 
     def spy(source: str) -> Any:
         sources.append(source)
         return real(source)
 
-    monkeypatch.setattr(generate, "_make", spy)
+    monkeypatch.setattr(generate, "_compiled", spy)
     evil = "'); raise SystemExit #"
     rules = [
         {"name": "r", "when": {evil: {"starts_with": evil}}, "unit": evil, "share": "7%"},
@@ -106,8 +106,8 @@ def test_flags_of_one_shape_share_their_source() -> None:
         }
         for i in range(50)
     }
-    generate._make.cache_clear()
+    generate._compiled.cache_clear()
     ruleset = Ruleset({"flags": flags})
     for name in ruleset.names():
         ruleset.evaluate(name, {"key": "u"})
-    assert generate._make.cache_info().misses == 1
+    assert generate._compiled.cache_info().misses == 1
