@@ -102,6 +102,14 @@ class ServerProcess:
         self._reader.join(10)
 
 
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """One real server for every test that keeps to an environment of its own."""
+    server = ServerProcess(tmp_path_factory.mktemp("server") / "data")
+    yield server
+    server.kill()
+
+
 @pytest.fixture
 def start_server() -> Iterator[Callable[..., ServerProcess]]:
     """`start_server(data, *options)`: a real server on a free port, killed after the test."""

@@ -205,6 +205,14 @@ class Assembly:
             self._count_error(key, error.error)
         return error
 
+    def _unexposed(self, decision: Decision, user: Mapping[str, Any], problem: Exception) -> None:
+        """Recording an exposure raised; at 100% that is how a user without the unit looks."""
+        from flagloop.evaluation.bucketing import unit_of
+
+        exposed = decision.exposed
+        if exposed is not None and unit_of(user.get(exposed.unit_by)) is not None:
+            self._note(problem)
+
     def _mismatch(self, decision: Decision) -> None:
         from flagloop.evaluation.decision import ErrorCode
 

@@ -111,9 +111,12 @@ class Client(Assembly):
             decision.count += 1
             if self._exposures is not None:
                 if decision.exposed is not None:
-                    last, unit_by, record = decision.watch or self._exposures.watch(decision)
-                    if (was := last(unit := user[unit_by])) is not decision.exposed:
-                        record(unit, user, was)
+                    try:
+                        last, unit_by, record = decision.watch or self._exposures.watch(decision)
+                        if (was := last(unit := user[unit_by])) is not decision.exposed:
+                            record(unit, user, was)
+                    except Exception as problem:  # noqa: BLE001 - what is served stays served
+                        self._unexposed(decision, user, problem)
                 if self._reservoir.armed:
                     self._reservoir.take(user)
             return decision.variant or default
@@ -129,9 +132,12 @@ class Client(Assembly):
             decision.count += 1
             if self._exposures is not None:
                 if decision.exposed is not None:
-                    last, unit_by, record = decision.watch or self._exposures.watch(decision)
-                    if (was := last(unit := user[unit_by])) is not decision.exposed:
-                        record(unit, user, was)
+                    try:
+                        last, unit_by, record = decision.watch or self._exposures.watch(decision)
+                        if (was := last(unit := user[unit_by])) is not decision.exposed:
+                            record(unit, user, was)
+                    except Exception as problem:  # noqa: BLE001 - what is served stays served
+                        self._unexposed(decision, user, problem)
                 if self._reservoir.armed:
                     self._reservoir.take(user)
             return decision

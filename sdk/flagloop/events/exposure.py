@@ -100,7 +100,8 @@ class Exposures:
         once_seen = older.get
 
         def record(unit: Any, context: Mapping[str, Any], was: Exposed | None) -> None:
-            if unit.__class__ is not str:
+            # A bad text comes here from rules that serve everybody without looking at the unit.
+            if unit.__class__ is not str or not unit or not unit.isascii():
                 unit = unit_of(unit)
                 if unit is None:
                     return

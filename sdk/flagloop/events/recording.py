@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from flagloop.evaluation.bucketing import unit_of
 from flagloop.evaluation.decision import Decision, ErrorCode, Reason
-from flagloop.events.event import attributes, dump
+from flagloop.events.event import attributes, dump, plain
 
 JSON = dict[str, Any]
 K = TypeVar("K")
@@ -113,7 +113,8 @@ class Counts:
 
     def error(self, flag: str, code: ErrorCode) -> None:
         """Count one evaluation of `flag` that no decision stands for."""
-        key = (flag[:NAME_LENGTH] if isinstance(flag, str) else OTHER, code.value)
+        name = plain(flag[:NAME_LENGTH]) if isinstance(flag, str) else OTHER
+        key = (name or OTHER, code.value)
         if key not in self._errors:
             self._start()
             if len(self._errors) >= self._names:
