@@ -6,11 +6,13 @@ A bad definition raises BrokenError to whoever names it, and so breaks nothing e
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import Any, TypeVar
 
 from flagloop.document.definition import Experiment, Flag, Holdout, Layer, Segment
 from flagloop.document.problem import Path, Problem, did_you_mean, errors
 from flagloop.document.schema import read_item
+from flagloop.document.schema_outline import recorded_attributes, unit_attributes
 from flagloop.errors import DocumentError
 from flagloop.evaluation.conditions import Node, make_tests
 
@@ -41,12 +43,18 @@ class Library:
         self._read: dict[tuple[str, str], Any] = {}
         self._segments: dict[str, Node | BrokenError] = {}
         self._open: list[str] = []
-        self.recording = _recording(mapping)
+        self.recording = recorded_attributes(mapping)
+        self._mapping = mapping
 
     @property
     def flags(self) -> Mapping[str, Any]:
         """The flags as the document has them, unread."""
         return self._raw["flags"]
+
+    @cached_property
+    def units(self) -> frozenset[str]:
+        """Every attribute that is a unit somewhere."""
+        return unit_attributes(self._mapping)
 
     def flag(self, key: str) -> Flag:
         """The flag; BrokenError where it is unknown or bad. So do the others."""
@@ -124,11 +132,3 @@ def _section(mapping: Mapping[str, Any], section: str) -> Mapping[str, Any]:
     if not isinstance(items, Mapping):
         raise DocumentError([Problem(f"`{section}` is no mapping", (section,))])
     return items
-
-
-def _recording(mapping: Mapping[str, Any]) -> tuple[str, ...]:
-    recording = mapping.get("recording")
-    names = recording.get("attributes") if isinstance(recording, Mapping) else None
-    if not isinstance(names, (list, tuple)):
-        return ()
-    return tuple([name for name in names if isinstance(name, str)])

@@ -123,12 +123,6 @@ class Plan(NamedTuple):
         return self.killed is None and any(step.windowed and not step.dead for step in self.steps)
 
     @property
-    def units(self) -> frozenset[str]:
-        """The attributes under which its exposures go."""
-        each = [decision.exposed for decision in self.decisions]
-        return frozenset([exposed.unit_by for exposed in each if exposed is not None])
-
-    @property
     def one_cut(self) -> tuple[int, int, Decision, Decision] | None:
         """(seed, edge, below, above) where one position of the unit `key` decides all."""
         if self.killed or self.requires or self.holdout or len(self.steps) != 1:

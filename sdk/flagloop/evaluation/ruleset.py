@@ -46,7 +46,6 @@ class Ruleset:
         self._compiled: dict[str, Compiled] = {}
         self._unknown: dict[str, Decision] = {}
         self._lock = RLock()
-        self._units: frozenset[str] | None = None
 
     @property
     def recording(self) -> tuple[str, ...]:
@@ -55,15 +54,8 @@ class Ruleset:
 
     @property
     def units(self) -> frozenset[str]:
-        """Every attribute that is used as unit, `key` always; the first call reads all flags."""
-        if self._units is None:
-            units = {"key"}
-            for name in self.names():
-                plan = self.plan(name)
-                if plan is not None:
-                    units |= plan.units
-            self._units = frozenset(units)
-        return self._units
+        """Every attribute that is used as unit, `key` always; reads no flag."""
+        return self._library.units
 
     def names(self) -> tuple[str, ...]:
         """The flags' keys, in the document's order."""
