@@ -80,12 +80,14 @@ def what_if(
     done = replay(Ruleset(before), Ruleset(after), contexts, flags=flags, now=now, recorded=kept)
     results = [result for result in done.flags.values() if result.before or result.after]
     moves = [move for result in results for move in _moves(result)]
+    unjudged = tuple(_unjudged(result) for result in results if result.unjudged)
+    sentence = _sentence(moves, len(sample), flags, {key for _, key in refs})
     return WhatIf(
         contexts=len(sample),
         moves=tuple(moves),
-        unjudged=tuple(_unjudged(result) for result in results if result.unjudged),
+        unjudged=unjudged,
         period=_period(sample),
-        sentence=_sentence(moves, len(sample), flags, {key for _, key in refs}),
+        sentence=sentence + (" Not every rule could be judged." if unjudged else ""),
     )
 
 
@@ -135,7 +137,8 @@ def _sentence(
     own = [name for name in moving if name in changed]
     if len(own) > 1 or not own:
         most = max(sum(one.n for one in moves if one.flag == name) for name in moving)
-        return f"Up to {most:,} {of} move in each of {len(moving):,} flags."
+        flags_moving = "1 flag" if len(moving) == 1 else f"each of {len(moving):,} flags"
+        return f"Up to {most:,} {of} move in {flags_moving}."
     told = [move for move in moves if move.flag == own[0]]
     if len(told) == 1:
         sentence = f"{told[0].n:,} {of} move {told[0].before} → {told[0].after}"

@@ -18,7 +18,7 @@ function select(step) {
 }
 
 function inRow(selector) {
-  return rows()[selected]?.querySelector(selector) ?? document.querySelector(`main > * ${selector}`);
+  return rows()[selected]?.querySelector(selector) ?? document.querySelector(`.head ${selector}`);
 }
 
 function kill() {

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
+
+import pytest
 
 from flagloop_server import changes as change
 from flagloop_server.app import Application
@@ -296,3 +299,46 @@ def test_environments_are_made_renamed_archived(shop: Application, visit: Any) -
     visitor.post("/environments/qa/settings", action="unarchive")
     assert shop.store.environment("qa").archived_at is None
     assert visitor.post("/environments", key="no spaces").status_code == 400
+
+
+@pytest.mark.parametrize("value", ["", "0", "-1", "9" * 30, "x", "\x00", "\U0001f600", "25%"])
+def test_no_odd_value_breaks_a_page(visit: Any, value: str) -> None:
+    """Whatever stands in an address is answered as a page or as a client's mistake."""
+    visitor = visit("admin", "*")
+    production = "/environments/production"
+    text = quote(value)
+    for path in (
+        f"{production}/flags?q={text}&state={text}&owner={text}&start={text}",
+        f"{production}/flags/cta_color?done={text}",
+        f"{production}/flags/cta_color/live?part={text}",
+        f"{production}/flags/cta_color/history?from={text}&to={text}&before={text}",
+        f"{production}/history?from={text}&to={text}&before={text}",
+        f"{production}/document?revision={text}",
+        f"{production}/document.yaml?revision={text}",
+        f"{production}/reports/revert?number={text}&section={text}&key={text}",
+        f"{production}/flags/cta_color/reports/share/half?share={text}",
+        f"{production}/revisions/{text}",
+        f"{production}/flags/{text}",
+        f"/environments/{text}/flags",
+        f"/audit?environment={text}&target={text}&before={text}",
+        f"/setup/{text}",
+        f"/login?next={text}",
+    ):
+        assert visitor.get(path).status_code < 500, path
+    for path in (
+        f"{production}/revisions/{text or 0}/undo",
+        f"{production}/keys/{text or 0}/revoke",
+        f"{production}/flags/cta_color/share/half",
+        f"{production}/reports/edit",
+        f"{production}/edit",
+        f"{production}/revert",
+        f"{production}/keys",
+        f"{production}/settings",
+        "/environments",
+        "/people",
+        "/theme",
+    ):
+        fields = ("number", "section", "key", "share", "text", "opened", "flag", "kind", "name")
+        more = ("role", "email", "environment", "action", "next", "theme", "reason")
+        answer = visitor.post(path, **dict.fromkeys((*fields, *more), value))
+        assert answer.status_code < 500, path

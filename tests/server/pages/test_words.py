@@ -6,6 +6,7 @@ import pytest
 
 from flagloop_server.web.pages import words
 from flagloop_server.web.pages.difference import diff_lines
+from flagloop_server.web.pages.frame import own_address
 
 
 @pytest.mark.parametrize(
@@ -63,3 +64,21 @@ def test_a_diff_with_nothing_is_all_added() -> None:
     """A new item has no text before."""
     assert [line.kind for line in diff_lines(None, "a\nb\n")] == ["gap", "added", "added"]
     assert diff_lines("a\n", "a\n") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("/a/b?c=d", "/a/b?c=d"),
+        ("//evil.example", "/"),
+        ("//[", "/"),
+        ("/\\evil.example", "/"),
+        ("/\t/evil.example", "/"),
+        ("https://evil.example/", "/"),
+        ("evil", "/"),
+        ("", "/"),
+    ],
+)
+def test_only_addresses_of_this_server_are_followed(text: str, address: str) -> None:
+    """`next` of the sign-in page leads nowhere else."""
+    assert own_address(text) == address

@@ -16,12 +16,12 @@ from flagloop_server.web.identity import SESSION_COOKIE, end_session, identity, 
 from flagloop_server.web.pages.frame import (
     THEME_COOKIE,
     THEMES,
-    YEAR,
     blueprint,
     chosen_environment,
     own_address,
     page,
     person,
+    remember,
     visible,
 )
 
@@ -135,13 +135,7 @@ def set_theme() -> ResponseReturnValue:
     """Light, dark, or as the system says."""
     chosen = request.form.get("theme", "auto")
     response = redirect(own_address(request.form.get("next", "/")), 303)
-    response.set_cookie(
-        THEME_COOKIE,
-        chosen if chosen in THEMES else "auto",
-        max_age=YEAR,
-        httponly=True,
-        samesite="Lax",
-    )
+    remember(response, THEME_COOKIE, chosen if chosen in THEMES else "auto")
     return response
 
 

@@ -13,7 +13,7 @@ from flagloop_server import changes as change
 from flagloop_server.itemtext import key_of
 from flagloop_server.store import Environment, StoredDocument
 from flagloop_server.web import application
-from flagloop_server.web.pages.frame import back_to_flag, blueprint, enter, page
+from flagloop_server.web.pages.frame import back_to_flag, blueprint, enter, page, whole
 from flagloop_server.web.pages.proposals import Proposal, propose, reason, text_of
 
 NEW_FLAG = """\
@@ -42,7 +42,7 @@ class Edited:
 
 def _edited() -> Edited:
     text = request.form.get("text", "").replace("\r\n", "\n")
-    opened = request.form.get("opened", 0, type=int)
+    opened = request.form.get("opened", 0, type=whole)
     return Edited(request.form.get("flag", ""), text, opened)
 
 

@@ -23,6 +23,7 @@ from flagloop_server.web.pages.frame import (
     fragment,
     page,
     public_url,
+    whole,
 )
 
 PAGE = 200
@@ -68,7 +69,7 @@ def flag_list(environment: str) -> ResponseReturnValue:
         tag=request.args.get("tag", ""),
     )
     found = overview.select(rows, wanted)
-    first = max(0, request.args.get("start", 1, type=int) - 1)
+    first = max(0, request.args.get("start", 1, type=whole) - 1)
     return page(
         "flag_list.html",
         env,
@@ -137,7 +138,7 @@ def flag_page(environment: str, flag: str) -> ResponseReturnValue:
         revisions=revisions,
         killed_at=last_kill.at if definition.killed is not None and last_kill else None,
         dependents=overview.dependents(parsed, "flags", flag),
-        done=_done(stored, flag, request.args.get("done", type=int)),
+        done=_done(stored, flag, request.args.get("done", type=whole)),
         open_kill="kill" in request.args,
     )
 
@@ -183,7 +184,7 @@ def restore_flag(environment: str, flag: str) -> ResponseReturnValue:
     return back_to_flag(environment, flag, applied)
 
 
-@blueprint.post("/environments/<environment>/revisions/<int:number>/undo")
+@blueprint.post("/environments/<environment>/revisions/<int(max=9007199254740992):number>/undo")
 def undo(environment: str, number: int) -> ResponseReturnValue:
     """Bring the one item of a revision back to what it was before, unless it changed since."""
     _, who = enter("edit", environment)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from flask import (
     Blueprint,
@@ -47,6 +47,7 @@ ENVIRONMENT_COOKIE = "flagloop_environment"
 THEME_COOKIE = "flagloop_theme"
 THEMES = ("auto", "light", "dark")
 YEAR = 365 * 86_400
+MOST = 2**53
 OPEN_ENDPOINTS = {
     f"pages.{name}"
     for name in (
@@ -112,10 +113,16 @@ def tighten(response: Response) -> Response:
 
 def own_address(text: str) -> str:
     """`text` when it is a path of this server, else the start page (no open redirect)."""
-    parts = urlsplit(text)
-    if parts.scheme or parts.netloc or not text.startswith("/") or text[1:2] in ("/", "\\"):
-        return "/"
-    return text
+    plain = text.isprintable() and "\\" not in text
+    return text if plain and text.startswith("/") and not text.startswith("//") else "/"
+
+
+def whole(text: str) -> int:
+    """A number of an address or a form; ValueError where SQLite could not hold it."""
+    number = int(text)
+    if abs(number) > MOST:
+        raise ValueError(text)
+    return number
 
 
 def theme() -> str:
@@ -163,10 +170,16 @@ def page(
         status,
     )
     if env is not None and request.cookies.get(ENVIRONMENT_COOKIE) != env.key:
-        response.set_cookie(
-            ENVIRONMENT_COOKIE, env.key, max_age=YEAR, httponly=True, samesite="Lax"
-        )
+        remember(response, ENVIRONMENT_COOKIE, env.key)
     return response
+
+
+def remember(response: BaseResponse, name: str, value: str) -> None:
+    """Keep a choice of this browser for a year."""
+    secure = application().config.secure_cookies or request.is_secure
+    response.set_cookie(
+        name, value, max_age=YEAR, httponly=True, samesite="Lax", secure=secure, path="/"
+    )
 
 
 def fragment(template: str, **values: Any) -> str:

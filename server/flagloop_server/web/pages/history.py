@@ -18,6 +18,7 @@ from flagloop_server.web.pages.frame import (
     page,
     public_url,
     visible,
+    whole,
 )
 from flagloop_server.web.pages.proposals import ItemDiff, propose, reason, text_of
 
@@ -39,7 +40,7 @@ def flag_history(environment: str, flag: str) -> ResponseReturnValue:
 
 
 def _history(env: Environment, section: str, key: str) -> ResponseReturnValue:
-    before = request.args.get("before", type=int)
+    before = request.args.get("before", type=whole)
     revisions = application().store.revisions(
         env.key, section=section or None, key=key or None, limit=PAGE + 1, before=before
     )
@@ -66,8 +67,8 @@ def _history(env: Environment, section: str, key: str) -> ResponseReturnValue:
 
 def _range(newest: int, numbers: list[int]) -> tuple[int, int]:
     """Which revisions are compared: those asked for, else the last change."""
-    high = request.args.get("to", type=int) or (numbers[0] if numbers else newest)
-    low = request.args.get("from", type=int) or (numbers[1] if len(numbers) > 1 else high)
+    high = request.args.get("to", type=whole) or (numbers[0] if numbers else newest)
+    low = request.args.get("from", type=whole) or (numbers[1] if len(numbers) > 1 else high)
     return min(low, high), max(low, high)
 
 
@@ -80,7 +81,7 @@ def _compare(env: Environment, ref: tuple[str, str], low: int, high: int) -> lis
     return [ItemDiff(one.section, one.key, one.before, one.after) for one in item_diff(old, new)]
 
 
-@blueprint.get("/environments/<environment>/revisions/<int:number>")
+@blueprint.get("/environments/<environment>/revisions/<int(max=9007199254740992):number>")
 def revision(environment: str, number: int) -> ResponseReturnValue:
     """One revision: who, when, why, and the difference of each item."""
     env, _ = enter("view", environment)
@@ -101,7 +102,7 @@ def revision(environment: str, number: int) -> ResponseReturnValue:
 def revert_page(environment: str) -> ResponseReturnValue:
     """What going back to a revision would do."""
     env, _ = enter("edit", environment)
-    number = request.args.get("number", 0, type=int)
+    number = request.args.get("number", 0, type=whole)
     section, key = request.args.get("section", ""), request.args.get("key", "")
     planned = _revert(environment, section, key, number)
     proposal = propose(env, planned)
@@ -112,7 +113,7 @@ def revert_page(environment: str) -> ResponseReturnValue:
 def save_revert(environment: str) -> ResponseReturnValue:
     """Go back to a revision, of one item or of the whole document."""
     _, who = enter("edit", environment)
-    number = request.form.get("number", 0, type=int)
+    number = request.form.get("number", 0, type=whole)
     section, key = request.form.get("section", ""), request.form.get("key", "")
     planned = _revert(environment, section, key, number)
     why = reason() or f"back to revision {number}"
@@ -135,7 +136,7 @@ def document(environment: str) -> ResponseReturnValue:
     """The whole text, now or as of a revision."""
     env, _ = enter("view", environment)
     store = application().store
-    stored = store.document(environment, request.args.get("revision", type=int))
+    stored = store.document(environment, request.args.get("revision", type=whole))
     text = stored.document.text
     return page(
         "document.html",
@@ -153,7 +154,7 @@ def document(environment: str) -> ResponseReturnValue:
 def document_text(environment: str) -> ResponseReturnValue:
     """The document's bytes as a file."""
     enter("view", environment)
-    stored = application().store.document(environment, request.args.get("revision", type=int))
+    stored = application().store.document(environment, request.args.get("revision", type=whole))
     name = f"{environment}.{stored.revision}.yaml"
     return Response(
         stored.document.raw,
@@ -170,7 +171,7 @@ def audit() -> ResponseReturnValue:
     wanted = request.args.get("environment") or None
     rows = app.store.audit(
         limit=PAGE + 1,
-        before=request.args.get("before", type=int),
+        before=request.args.get("before", type=whole),
         environment=wanted,
         target=request.args.get("target") or None,
     )

@@ -52,7 +52,7 @@ def create_key(environment: str) -> ResponseReturnValue:
     return _keys(environment, made=made, secret=secret)
 
 
-@blueprint.post("/environments/<environment>/keys/<int:number>/revoke")
+@blueprint.post("/environments/<environment>/keys/<int(max=9007199254740992):number>/revoke")
 def revoke_key(environment: str, number: int) -> ResponseReturnValue:
     """End a key at once."""
     _, who = enter("admin", environment)
