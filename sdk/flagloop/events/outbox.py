@@ -41,7 +41,7 @@ class Policy(NamedTuple):
     """
 
     interval: float = 5.0
-    events: int = 1_000
+    events: int = 2_000
     size: int = 900_000
     backoff: float = 1.0
     longest: float = 60.0
