@@ -9,7 +9,8 @@ class Batch:
     """Events in their wire form with their origins, and the rows that travel with them.
 
     `head` is the envelope without `batch`, `sent` and the lists: sdk, instance, revision.
-    A batch keeps its id over all tries; parts of a refused one get ids of their own.
+    A batch keeps its id over all tries. Of the parts of a refused one, that with the rows keeps
+    it, so that they are counted once even if an earlier try had arrived after all.
     """
 
     __slots__ = ("contexts", "counts", "events", "head", "id", "lost", "origins")
@@ -76,7 +77,7 @@ class Batch:
         ]
 
     def _rest(self, events: list[str] | None, origins: list[Origin] | None) -> Batch:
-        return Batch(
+        rest = Batch(
             self.head,
             events,
             origins,
@@ -84,3 +85,5 @@ class Batch:
             counts=self.counts,
             contexts=self.contexts,
         )
+        rest.id = self.id
+        return rest

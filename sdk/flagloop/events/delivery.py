@@ -62,6 +62,8 @@ class Delivery:
         policy, clocks = policy or Policy(), clocks or Clocks()
         self._background = background
         self._closed = False
+        self._left = False
+        self._eager = False
         self._invalid: str | None = None
         self._clocks = clocks
         self._units: tuple[str, ...] = ("key",)
@@ -133,6 +135,19 @@ class Delivery:
             self._outbox.abandon()
             self._turn.release()
         return flushed
+
+    def start(self) -> None:
+        """Start the worker now, also in forked children, for counts that nothing else announces."""
+        self._eager = True
+        self._start()
+
+    def leave(self) -> None:
+        """Nobody puts anything any more: the worker sends what is here and ends.
+
+        Takes no lock and waits for nothing, since the garbage collector may call it anywhere.
+        """
+        self._left = True
+        self._nudge()
 
     def status(self) -> JSON:
         """How delivering goes.
@@ -209,13 +224,19 @@ class Delivery:
         return ticket
 
     def _run(self) -> None:
+        left = False
         while True:
             with self._turn:
                 if self._closed:
                     self._outbox.abandon()
                     return
                 wait = self._round()
-            if wait > 0 and not self._closed:
+            if left and self._served >= self._asked:
+                return
+            if self._left and not left:
+                left = True
+                self._ask()
+            elif wait > 0 and not self._closed:
                 self._gate.acquire(timeout=wait)
 
     def _work(self, ticket: int, deadline: float) -> None:
@@ -266,6 +287,8 @@ class Delivery:
         self.counts.reset()
         self.reservoir.reset()
         self._outbox.reset()
+        if self._eager:
+            self._start()
 
 
 _live: WeakSet[Delivery] = WeakSet()

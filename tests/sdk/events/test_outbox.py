@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flagloop.errors import TransportError
@@ -177,7 +177,7 @@ def test_a_batch_that_the_server_cannot_read_is_lost_and_told(world: Any) -> Non
 
 
 def test_a_batch_that_is_too_large_is_split(world: Any) -> None:
-    """413: halves with ids of their own, event ids kept, until the server takes them."""
+    """413: smaller batches, event ids kept, until the server takes them."""
     taken: list[Any] = []
 
     def server(body: bytes) -> None:
@@ -197,6 +197,17 @@ def test_a_batch_that_is_too_large_is_split(world: Any) -> None:
     ids = {event["unit"]: event["id"] for event in world.tries[0]["events"]}
     assert all(ids[event["unit"]] == event["id"] for batch in taken for event in batch["events"])
     assert len({batch["batch"] for batch in taken}) == len(taken)
+
+
+def test_rows_are_counted_once_although_a_batch_arrived_and_is_split(world: Any) -> None:
+    """The answer got lost, then a proxy refused the size: the rows travel under the same id."""
+    world.answers = [TransportError("answer lost"), TransportError("too large", 413)]
+    expose(world, 4)
+    assert world.flush()
+    first, again, *parts = world.tries
+    assert first["batch"] == again["batch"]
+    assert [part["batch"] == first["batch"] for part in parts] == [True, False]
+    assert [bool(part["counts"]) for part in parts] == [True, False]
 
 
 def test_rejected_events_are_counted_as_lost(world: Any) -> None:
@@ -283,6 +294,7 @@ happenings = st.lists(
 )
 
 
+@settings(max_examples=200)
 @given(happenings, st.floats(0, 0.999))
 def test_nothing_is_lost_or_doubled(
     make_world: Any, happenings: list[tuple[str, Any]], jitter: float
@@ -298,6 +310,8 @@ def test_nothing_is_lost_or_doubled(
     def server(body: bytes) -> Any:
         batch = json.loads(body)
         kind, mode[0] = mode[0], "ok"
+        if kind in ("413", "400") and batch["batch"] in batches:
+            kind = "ok"  # no server takes a body and calls it unreadable when it comes again
         if kind == "down":
             raise TransportError("no connection")
         if kind == "bug":
