@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import defaultdict
 from collections.abc import Mapping
@@ -125,6 +126,16 @@ def test_a_bad_reference_breaks_the_flag_that_names_it(rule: dict[str, Any], pat
     assert ruleset.evaluate("f", {"key": "u"}).error is ErrorCode.PARSE_ERROR
     assert [path_text(problem.path) for problem in ruleset.problems()] == [f"flags.f.{path}"]
     assert ruleset.evaluate("ok", {}).variant == "control"
+
+
+def test_matches_without_its_extra_breaks_its_flag_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without google-re2 such a flag is an error that names the extra; the others decide."""
+    monkeypatch.setitem(sys.modules, "re2", None)
+    ruleset = load(f=flag({"when": {"key": {"matches": "^u"}}, "serve": "treatment"}), g=flag())
+    decision = ruleset.evaluate("f", {"key": "u"})
+    assert decision.error is ErrorCode.PARSE_ERROR
+    assert "flagloop[regex]" in (decision.message or "")
+    assert ruleset.evaluate("g", {}).error is None
 
 
 def test_unknown_sections_are_ignored() -> None:
