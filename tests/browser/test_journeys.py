@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selenium.common.exceptions import WebDriverException
+from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
@@ -24,6 +24,19 @@ def button(driver: Chrome, text: str) -> WebElement:
     """The button, link or summary that says `text`."""
     path = f"//*[self::button or self::a or self::summary][contains(., '{text}')]"
     return driver.find_element(By.XPATH, path)
+
+
+def click(driver: Chrome, tools: Any, text: str) -> None:
+    """Click it; a part that was refreshed in between is looked up again."""
+
+    def clicked() -> bool:
+        try:
+            button(driver, text).click()
+        except StaleElementReferenceException:
+            return False
+        return True
+
+    tools.until(clicked, f"'{text}' to be there")
 
 
 def body(driver: Chrome) -> str:
@@ -64,11 +77,11 @@ def test_the_setup_link_makes_the_first_admin(
         one(driver, "#name").send_keys("First")
         one(driver, "#password").send_keys("too short")
         driver.execute_script("document.querySelector('#password').removeAttribute('minlength')")
-        button(driver, "Set password").click()
+        click(driver, tools, "Set password")
         arrive(driver, tools, "at least")
         assert one(driver, "#email").get_attribute("value") == "first@example.com"
         one(driver, "#password").send_keys("a password that is long")
-        button(driver, "Set password").click()
+        click(driver, tools, "Set password")
         arrive(driver, tools, "No flags in production yet")
         cookie = driver.get_cookie("flagloop_session")
         assert cookie is not None
@@ -80,7 +93,7 @@ def test_the_setup_link_makes_the_first_admin(
         driver.get(f"{fresh.url}/environments/production/keys")
         one(driver, "#email").send_keys("first@example.com")
         one(driver, "#password").send_keys("a password that is long")
-        button(driver, "Sign in").click()
+        click(driver, tools, "Sign in")
         arrive(driver, tools, "Keys of production")
 
 
@@ -104,7 +117,7 @@ def test_find_and_kill_by_keyboard_and_undo(driver: Chrome, scene: Scene, tools:
         driver
     )
     assert "killed:" in tools.item_text(scene, "by_keyboard")
-    button(driver, "Undo").click()
+    click(driver, tools, "Undo")
     arrive(driver, tools, "Restored by_keyboard")
     assert tools.item_text(scene, "by_keyboard") == before
 
@@ -114,14 +127,14 @@ def test_kill_and_restore_without_javascript(scriptless: Chrome, scene: Scene, t
     driver = scriptless
     before_address = tools.add_flag(scene, "no_script")
     driver.get(f"{scene.url}/environments/production/flags?q=no_script")
-    button(driver, "Kill …").click()
+    click(driver, tools, "Kill …")
     arrive(driver, tools, "Rules, in order")
     assert driver.current_url.startswith(before_address)
     one(driver, "#reason").send_keys("INC-12")
-    button(driver, "Kill no_script in production").click()
+    click(driver, tools, "Kill no_script in production")
     arrive(driver, tools, "Killed no_script.")
     assert "killed:" in tools.item_text(scene, "no_script")
-    button(driver, "Restore: the rules apply again").click()
+    click(driver, tools, "Restore: the rules apply again")
     arrive(driver, tools, "Restored no_script")
     assert "killed:" not in tools.item_text(scene, "no_script")
 
@@ -131,7 +144,7 @@ def test_a_kill_needs_a_reason(scriptless: Chrome, scene: Scene, tools: Any) -> 
     driver = scriptless
     driver.get(tools.add_flag(scene, "needs_reason") + "?kill=1")
     one(driver, "#reason").send_keys("   ")
-    button(driver, "Kill needs_reason in production").click()
+    click(driver, tools, "Kill needs_reason in production")
     arrive(driver, tools, "needs a reason")
     assert "killed:" not in tools.item_text(scene, "needs_reason")
 
@@ -140,7 +153,7 @@ def test_raise_a_share_after_a_preview(driver: Chrome, scene: Scene, tools: Any)
     """The preview counts recorded contexts while one types; saving changes one line."""
     driver.get(tools.add_flag(scene, "shared_out"))
     before = tools.item_text(scene, "shared_out")
-    button(driver, "Change the share (5%)").click()
+    click(driver, tools, "Change the share (5%)")
     arrive(driver, tools, "Share of canary")
     field = one(driver, "#share")
     field.clear()
@@ -148,7 +161,7 @@ def test_raise_a_share_after_a_preview(driver: Chrome, scene: Scene, tools: Any)
     arrive(driver, tools, "recorded contexts move control → treatment")
     arrive(driver, tools, "Set to 45% in production")
     one(driver, "#proposal #reason").send_keys("healthy so far")
-    button(driver, "Set to 45% in production").click()
+    click(driver, tools, "Set to 45% in production")
     arrive(driver, tools, "Changed the share of shared_out.")
     after = tools.item_text(scene, "shared_out")
     assert after == before.replace("share: 5%", "share: 45%")
@@ -159,17 +172,17 @@ def test_share_preview_without_javascript(scriptless: Chrome, scene: Scene, tool
     """The same with two plain forms; a wrong percentage is told in words."""
     driver = scriptless
     driver.get(tools.add_flag(scene, "plain_share"))
-    button(driver, "Change the share").click()
+    click(driver, tools, "Change the share")
     arrive(driver, tools, "Share of canary")
     one(driver, "#share").clear()
     one(driver, "#share").send_keys("a lot")
-    button(driver, "Show what it would do").click()
+    click(driver, tools, "Show what it would do")
     arrive(driver, tools, "1 problem, nothing was saved.")
     one(driver, "#share").clear()
     one(driver, "#share").send_keys("20%")
-    button(driver, "Show what it would do").click()
+    click(driver, tools, "Show what it would do")
     arrive(driver, tools, "Set to 20% in production")
-    button(driver, "Set to 20% in production").click()
+    click(driver, tools, "Set to 20% in production")
     arrive(driver, tools, "Changed the share of plain_share.")
 
 
@@ -184,21 +197,21 @@ def test_edit_yaml_then_compare_and_revert(driver: Chrome, scene: Scene, tools: 
     assert text is not None
     field.clear()
     field.send_keys(text.replace("default: control", "default: treatment"))
-    button(driver, "Show what it would do").click()
+    click(driver, tools, "Show what it would do")
     arrive(driver, tools, "-  default: control")
     assert "+  default: treatment" in body(driver)
     assert tools.item_text(scene, "edited") == before
-    button(driver, "Save in production").click()
+    click(driver, tools, "Save in production")
     arrive(driver, tools, "Saved edited.")
     changed = tools.item_text(scene, "edited")
     assert changed == before.replace("default: control", "default: treatment")
-    button(driver, "Compare revisions and revert").click()
+    click(driver, tools, "Compare revisions and revert")
     arrive(driver, tools, "History of edited")
-    button(driver, "Compare").click()
+    click(driver, tools, "Compare")
     arrive(driver, tools, "+  default: treatment")
-    button(driver, "Revert to revision").click()
+    click(driver, tools, "Revert to revision")
     arrive(driver, tools, "-  default: treatment")
-    button(driver, "Revert in production").click()
+    click(driver, tools, "Revert in production")
     arrive(driver, tools, "Reverted edited.")
     assert tools.item_text(scene, "edited") == before
 
@@ -206,18 +219,18 @@ def test_edit_yaml_then_compare_and_revert(driver: Chrome, scene: Scene, tools: 
 def test_an_edit_never_overwrites_somebody_else(driver: Chrome, scene: Scene, tools: Any) -> None:
     """Who saves after another gets their own text back, and sees what changed meanwhile."""
     driver.get(tools.add_flag(scene, "contested") + "/edit")
-    button(driver, "Show what it would do").click()
+    click(driver, tools, "Show what it would do")
     arrive(driver, tools, "changes nothing")
     driver.execute_script(
         "const f = document.querySelector('#text'); f.value = f.value.replace('blue', 'red')"
     )
-    button(driver, "Show what it would do").click()
+    click(driver, tools, "Show what it would do")
     arrive(driver, tools, "Save in production")
     from flagloop_server import changes as change
 
     other = change.set_share("production", "contested", "canary", "9%")
     scene.app.changes.apply(other, scene.actor, "meanwhile")
-    button(driver, "Save in production").click()
+    click(driver, tools, "Save in production")
     arrive(driver, tools, "Not saved")
     assert "share: 9%" in body(driver)
     assert "red" in (one(driver, "#text").get_attribute("value") or "")
@@ -227,15 +240,15 @@ def test_an_edit_never_overwrites_somebody_else(driver: Chrome, scene: Scene, to
 def test_counts_and_state_are_live(driver: Chrome, scene: Scene, tools: Any) -> None:
     """What applications report and what others change appears without a reload."""
     driver.get(tools.add_flag(scene, "watched"))
-    cell = "[data-variant=control]"
-    assert one(driver, cell).text == "0"
+    read = "return document.querySelector('[data-variant=control]').textContent"
+    assert driver.execute_script(read) == "0"
     driver.execute_script("window.notReloaded = true")
     from flagloop_server import changes as change
 
     tools.visit(scene, 30)
     scene.app.changes.apply(change.kill("production", "watched"), scene.actor, "from elsewhere")
     arrive(driver, tools, "watched is killed in production")
-    assert one(driver, cell).text != "0"
+    tools.until(lambda: driver.execute_script(read) != "0", "the counts")
     assert driver.execute_script("return window.notReloaded")
     told = one(driver, "#announcer").get_attribute("textContent")
     assert told == "watched is killed in production: everyone gets control (from elsewhere)"
@@ -245,15 +258,15 @@ def test_a_key_is_shown_once_and_can_be_revoked(driver: Chrome, scene: Scene, to
     """The secret is in the answer to the form and never again."""
     driver.get(f"{scene.url}/environments/production/keys")
     one(driver, "#name").send_keys("shop of the test")
-    button(driver, "Make a key").click()
+    click(driver, tools, "Make a key")
     arrive(driver, tools, "Copy its secret now")
     secret = one(driver, "#secret").text
     assert secret.startswith("fl_srv_")
     driver.get(f"{scene.url}/environments/production/keys")
     assert secret not in driver.page_source
-    button(driver, "shop of the test").click()
+    click(driver, tools, "shop of the test")
     arrive(driver, tools, "This cannot be taken back")
-    button(driver, "Revoke shop of the test").click()
+    click(driver, tools, "Revoke shop of the test")
     arrive(driver, tools, "revoked")
 
 
@@ -263,7 +276,7 @@ def test_an_invited_viewer_changes_nothing(signed_out: Chrome, scene: Scene, too
     tools.sign_in(driver, scene, scene.token)
     driver.get(f"{scene.url}/people")
     one(driver, "#email").send_keys("viewer@example.com")
-    button(driver, "Invite").click()
+    click(driver, tools, "Invite")
     arrive(driver, tools, "Send this setup link")
     link = one(driver, ".secret code").text
     driver.delete_all_cookies()

@@ -4,6 +4,8 @@
 
 const EVERY = 4000;
 
+let pressed = false;
+
 function announcement(place) {
   return place.querySelector("[data-announce]")?.dataset.announce ?? "";
 }
@@ -14,7 +16,7 @@ async function refresh(place) {
     const answer = await fetch(place.dataset.live, { headers: { Accept: "text/html" } });
     if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
     const html = await answer.text();
-    if (place.contains(document.activeElement)) return;
+    if (pressed || place.contains(document.activeElement)) return;
     const before = announcement(place);
     place.innerHTML = html;
     const after = announcement(place);
@@ -25,6 +27,10 @@ async function refresh(place) {
 }
 
 export function startLive() {
+  // what is under a pressed finger or button must not go away before it is let go
+  addEventListener("pointerdown", () => (pressed = true));
+  addEventListener("pointerup", () => setTimeout(() => (pressed = false)));
+  addEventListener("pointercancel", () => (pressed = false));
   for (const place of document.querySelectorAll("[data-live]")) {
     setInterval(() => {
       if (!document.hidden) refresh(place);

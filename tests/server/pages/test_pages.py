@@ -10,6 +10,7 @@ import pytest
 from flagloop_server import changes as change
 from flagloop_server.app import Application
 from flagloop_server.store import Actor
+from flagloop_server.web.pages import live
 
 FLAG = "/environments/production/flags/cta_color"
 EVIL = "<script>alert(1)</script>\"'"
@@ -270,11 +271,13 @@ def test_the_document_is_downloaded_byte_for_byte(shop: Application, visit: Any)
 def test_live_parts_are_fragments(visit: Any) -> None:
     """What is refreshed every few seconds comes without the frame."""
     visitor = visit("viewer")
-    state = visitor.client.get(f"{FLAG}/live?part=state").text
-    usage = visitor.client.get(f"{FLAG}/live?part=usage").text
-    assert "is live in" in state
-    assert "<table" in usage
-    assert "<html" not in state + usage
+    parts = {part: visitor.client.get(f"{FLAG}/live/{part}").text for part in live.PARTS}
+    assert "is live in" in parts["state"]
+    assert "<table" in parts["usage"]
+    assert "Change the share" not in parts["rules"]
+    assert "Change the share" in visit("editor").client.get(f"{FLAG}/live/rules").text
+    assert all("<html" not in text for text in parts.values())
+    assert visitor.client.get(f"{FLAG}/live/none").status_code == 404
 
 
 def test_people_are_invited_given_roles_and_shut_out(shop: Application, visit: Any) -> None:
@@ -331,7 +334,7 @@ def test_no_odd_value_breaks_a_page(visit: Any, value: str) -> None:
     for path in (
         f"{production}/flags?q={text}&state={text}&owner={text}&start={text}",
         f"{production}/flags/cta_color?done={text}",
-        f"{production}/flags/cta_color/live?part={text}",
+        f"{production}/flags/cta_color/live/{text}",
         f"{production}/flags/cta_color/history?from={text}&to={text}&before={text}",
         f"{production}/history?from={text}&to={text}&before={text}",
         f"{production}/document?revision={text}",

@@ -61,6 +61,7 @@ VALUES = {
     "number": "2",
     "email": "viewer-production@example.com",
     "filename": "flagloop.css",
+    "part": "state",
     "token": "none",
 }
 NOT_DONE = {303, 401, 403}

@@ -15,9 +15,18 @@ if TYPE_CHECKING:
 
 def register(flask: Flask) -> None:
     """Put the pages, their filters and their static files into the application."""
-    from flagloop_server.web.pages import access, editor, flags, frame, history, places, proposals
+    from flagloop_server.web.pages import (
+        access,
+        editor,
+        flags,
+        frame,
+        history,
+        live,
+        places,
+        proposals,
+    )
 
-    for module in (access, flags, proposals, editor, history, places):
+    for module in (access, flags, live, proposals, editor, history, places):
         assert module.__name__.startswith(__name__)  # imported for its routes
     frame.prepare(flask)
     flask.register_blueprint(frame.blueprint)

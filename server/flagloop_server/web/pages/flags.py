@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from flask import request, url_for
 from flask.typing import ResponseReturnValue
 
-from flagloop.document.problem import did_you_mean
-from flagloop.errors import ConflictError, NotFoundError
+from flagloop.errors import ConflictError
 from flagloop_server import changes as change
 from flagloop_server import overview
 from flagloop_server.definitions import definitions
 from flagloop_server.itemtext import dedented
-from flagloop_server.store import Environment, RevisionRow, StoredDocument, now_ms
+from flagloop_server.store import RevisionRow, StoredDocument, now_ms
 from flagloop_server.web import application
+from flagloop_server.web.pages import live
 from flagloop_server.web.pages.frame import (
     back_to_flag,
     blueprint,
     enter,
-    fragment,
     page,
     public_url,
     whole,
@@ -28,9 +26,6 @@ from flagloop_server.web.pages.frame import (
 
 PAGE = 200
 """Rows of the flag list that are shown at once."""
-
-RECENT_MS = 120_000
-"""An instance that was heard of within this time counts as running."""
 
 DONE = {
     "kill": "Killed {target}.",
@@ -87,69 +82,27 @@ def flag_list(environment: str) -> ResponseReturnValue:
     )
 
 
-def _live(env: Environment, stored: StoredDocument, flag: str) -> dict[str, Any]:
-    """What the live parts of a flag's page show."""
-    parsed = definitions(stored)
-    if flag not in parsed.flags:
-        known = did_you_mean(flag, parsed.flags)
-        raise NotFoundError(f"no flag '{flag}' in {env.key}" + (f"; {known}" if known else ""))
-    events = application().store.events
-    now = now_ms()
-    usage = events.usage(env.id, flag).get(flag, overview.NO_USAGE)
-    counts = events.live(env.id, flag)
-    running = [one for one in events.instances(env.id) if now - one.last_seen_ms <= RECENT_MS]
-    needed = stored.item_revisions.get(("flags", flag), 0)
-    last = application().store.revisions(env.key, section="flags", key=flag, limit=1)
-    return {
-        "environment": env.key,
-        "changed": last[0] if last else None,
-        "row": overview.flag_row(flag, parsed.flags[flag], parsed, usage, now),
-        "usage": usage,
-        "variants": overview.variant_rows(parsed.flags[flag], usage, counts),
-        "counts": counts,
-        "lost": sum(one.n for one in events.losses(env.id) if one.flag == flag),
-        "instances": len(running),
-        "reached": sum(
-            overview.has_revision(one.revision, stored.lineage, needed) for one in running
-        ),
-    }
-
-
 @blueprint.get("/environments/<environment>/flags/<flag>")
 def flag_page(environment: str, flag: str) -> ResponseReturnValue:
     """One flag: state, usage, rules, YAML, history."""
-    env, _ = enter("view", environment)
-    store = application().store
-    stored = store.document(environment)
-    live = _live(env, stored, flag)
-    parsed = definitions(stored)
-    definition = parsed.flags[flag]
-    rest, off = overview.unserved_parts(live["usage"])
-    revisions = store.revisions(environment, section="flags", key=flag, limit=10)
+    env, who = enter("view", environment)
+    seen = live.subject(env, who, flag)
+    revisions = application().store.revisions(environment, section="flags", key=flag, limit=10)
     last_kill = next((one for one in revisions if one.action == "kill"), None)
     return page(
         "flag.html",
         env,
-        **live,
-        rules=overview.rule_rows(definition, parsed, live["usage"]),
-        rest=rest,
-        off=off,
-        text=dedented(stored.document.items["flags", flag].text),
+        environment=environment,
+        **live.state(seen),
+        **live.usage(seen),
+        **live.rules(seen),
+        text=dedented(seen.stored.document.items["flags", flag].text),
         revisions=revisions,
-        killed_at=last_kill.at if definition.killed is not None and last_kill else None,
-        dependents=overview.dependents(parsed, "flags", flag),
-        done=_done(stored, flag, request.args.get("done", type=whole)),
+        killed_at=last_kill.at if seen.flag.killed is not None and last_kill else None,
+        dependents=overview.dependents(seen.document, "flags", flag),
+        done=_done(seen.stored, flag, request.args.get("done", type=whole)),
         open_kill="kill" in request.args,
     )
-
-
-@blueprint.get("/environments/<environment>/flags/<flag>/live")
-def flag_live(environment: str, flag: str) -> ResponseReturnValue:
-    """A part of a flag's page that is refreshed every few seconds: its state, or its usage."""
-    env, _ = enter("view", environment)
-    stored = application().store.document(environment)
-    template = "flag_state.html" if request.args.get("part") == "state" else "flag_usage.html"
-    return fragment(template, **_live(env, stored, flag))
 
 
 def _done(stored: StoredDocument, flag: str, number: int | None) -> Done | None:
