@@ -87,6 +87,7 @@ def test_a_push_of_the_old_file_does_not_revive(
     file.write_bytes((root / "flags.example.yaml").read_bytes())
     place.push(file)
     client = place.client()
+    assert not client.enabled("new_checkout", "u-77")
     by_page_of(place, "cta_color")
     assert "cta_color stays killed on the server; --state would revive it" in place.push(file)
     edited = file.read_text("utf-8").replace("share: 5%, serve: on", "share: 100%, serve: on")
@@ -94,7 +95,7 @@ def test_a_push_of_the_old_file_does_not_revive(
     told = place.push(file)
     assert "taken    flags.new_checkout" in told
     assert "cta_color stays killed" in told
-    assert until(lambda: client.enabled("new_checkout", "u-1"))
+    assert until(lambda: client.enabled("new_checkout", "u-77"))
     assert client.decide("cta_color", "u-1").reason.value == "DISABLED"
     place.cli("restore", "cta_color")
     assert until(lambda: client.decide("cta_color", "u-1").reason.value == "SPLIT")
