@@ -50,5 +50,6 @@ def as_mapping(user: Any) -> Mapping[str, Any]:
     if isinstance(user, Context):
         return user.mapping
     if isinstance(user, Mapping):
-        return user
+        # A copy, since a mapping may do anything when it is read (a defaultdict grows).
+        return dict(user)
     return {} if user is None else {"key": user}

@@ -27,6 +27,8 @@ class Everything:
 
     def __call__(self, context: Mapping[str, Any]) -> dict[str, Decision]:
         """The decision of every flag."""
+        if context.__class__ is not dict:
+            context = dict(context)
         rows = self._rows
         if rows is None:
             rows = self._rows = self._prepare()

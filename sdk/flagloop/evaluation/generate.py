@@ -6,21 +6,25 @@ seeds, edges, constants, attribute names, tests and decisions are the function's
 of one shape share one compilation. A 50/50 split is
 
     def evaluate(context, now=None):
-        if (unit := context.get('key')).__class__ is str and unit and unit.isascii() or \
-                (unit := unit_of(unit)) is not None:
-            return decision0 if murmur3(unit, seed2, False) < edge3 else decision1
-        else:
-            return decision4
+        try:
+            if (unit := context['key']).__class__ is str and unit and unit.isascii() or \
+                    (unit := unit_of(unit)) is not None:
+                return decision0 if murmur3(unit, seed2, False) < edge3 else decision1
+            else:
+                return decision4
+        except KeyError:
+            return again(padded(context), now)
 
 A unit that is a plain, non-empty ASCII string is taken as it is; all else goes through `unit_of`,
-which lets no text pass that mmh3 cannot hash.
+which lets no text pass that mmh3 cannot hash. Nearly every context has its unit, so it is read by
+subscript; one that has not is evaluated again with a null, which means the same.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import CodeType, FunctionType
 from typing import Any, TypeAlias
 
@@ -41,6 +45,7 @@ Holds: TypeAlias = Callable[[Mapping[str, Any]], bool]
 _BUILTINS = {
     "bisect": bisect_right,
     "float": float,
+    "KeyError": KeyError,
     "int": int,
     "murmur3": murmur3,
     "str": str,
@@ -91,13 +96,18 @@ class _Writer:
         self.values: dict[str, Any] = {}
         self.names: dict[tuple[str, int], str] = {}
         self.tests: list[Predicate] = []
+        self.units: dict[str, None] = {}
         self.misses = False
 
     def function(self, plan: Plan) -> Evaluate:
         """The whole function."""
         self.body(plan)
-        first = ["missing = False"] if self.misses else []
-        return self.made("evaluate(context, now=None)", [*first, *self.lines])
+        lines = ["missing = False", *self.lines] if self.misses else self.lines
+        if self.units:
+            lines = ["try:", *["    " + line for line in lines]]
+            lines += ["except KeyError:", "    return again(padded(context), now)"]
+            self.values["padded"] = partial(_padded, self.units)
+        return self.made("evaluate(context, now=None)", lines)
 
     def made(self, head: str, lines: list[str]) -> Callable[..., Any]:
         """The function whose head and body these are."""
@@ -105,7 +115,10 @@ class _Writer:
         # A copy of the code for each function: the interpreter tunes code to the globals it sees.
         code = _compiled(source).replace()
         names = {**self.values, "tests": tuple(self.tests), "__builtins__": _BUILTINS}
-        return FunctionType(code, names, argdefs=(None,) if code.co_argcount > 1 else ())
+        made = FunctionType(code, names, argdefs=(None,) if code.co_argcount > 1 else ())
+        if self.units:
+            names["again"] = made
+        return made
 
     def name(self, kind: str, value: Any) -> str:
         """The name under which the function knows the value."""
@@ -239,8 +252,9 @@ class _Writer:
 
     def unit(self, attribute: str) -> str:
         """An expression that binds `unit` and is true when there is one."""
-        value = self.get(attribute)
-        plain = f"(unit := {value}).__class__ is str and unit and unit.isascii()"
+        self.units[attribute] = None
+        name = "'key'" if attribute == "key" else self.name("attribute", attribute)
+        plain = f"(unit := context[{name}]).__class__ is str and unit and unit.isascii()"
         return f"{plain} or (unit := unit_of(unit)) is not None"
 
     def get(self, attribute: str) -> str:
@@ -261,6 +275,14 @@ class _Writer:
     def position(self, seed: int) -> str:
         """An expression for where the unit falls."""
         return f"murmur3(unit, {self.name('seed', seed)}, False)"
+
+
+def _padded(units: dict[str, None], context: Mapping[str, Any]) -> dict[str, Any]:
+    """The context with a null for each unit that it lacks; the KeyError goes on if it has all."""
+    full = {**units, **context}
+    if len(full) == len(context):
+        raise  # noqa: PLE0704 - within the function's `except`
+    return full
 
 
 def _small(node: Node) -> bool:

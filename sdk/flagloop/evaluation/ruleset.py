@@ -81,6 +81,8 @@ class Ruleset:
         """
         if flag not in self._library.flags:
             return self.missing(flag)
+        if context.__class__ is not dict:
+            context = dict(context)  # a defaultdict would grow when it is read
         compiled = self.compiled(flag)
         if now is None and compiled.windowed:
             raise ValueError(f"flag '{flag}' has a window: evaluate it with now=")
@@ -116,7 +118,7 @@ class Ruleset:
         ]
 
     def bind(self, clock: Callable[[], float]) -> dict[str, Bound]:
-        """The table of the hot path: flag -> callable(context) -> decision.
+        """The table of the hot path: flag -> callable(context) -> decision; contexts are dicts.
 
         `clock` returns epoch seconds and is read only for flags with a window. An entry compiles
         its flag at the first call and then replaces itself. An unknown flag has no entry: see
