@@ -54,6 +54,7 @@ def test_a_revoked_key(place: Any, until: Callable[..., Any]) -> None:
     assert until(lambda: "revoked" in (client.status()["delivery"]["last_error"] or ""))
     assert len(place.events()) == stored
     assert client.status()["failures"] == {}
+    assert not client.close(0.1)
     place.keys["server"] = make_key(place, "server")
     assert place.client().decide("half", "u-1").error == "FLAG_NOT_FOUND"
 
