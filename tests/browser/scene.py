@@ -147,7 +147,7 @@ class Scene:
 def serving(folder: Path) -> Iterator[Scene]:
     """A server on a free port of this machine, with its background work."""
     with create_app(Config(data=folder)) as app:
-        config = uvicorn.Config(app.asgi, host="127.0.0.1", port=0, log_level="error")
+        config = uvicorn.Config(app.asgi, host="127.0.0.1", port=0, log_config=None)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, name="scene")
         thread.start()
