@@ -109,8 +109,8 @@ class Assembly:
             self._apply(first)
         known = None if first is None else first.revision
         self._refresh = Refresh(source, _weakly(self), options.get("interval"), known=known)
-        # Nobody needs the thread of a client that was thrown away without `close`.
-        weakref.finalize(self, self._refresh.stop, 0.0).atexit = False
+        # Nobody needs the threads of a client that was thrown away without `close`.
+        weakref.finalize(self, _let_go, self._refresh, self._delivery).atexit = False
         if first is None or first.origin != "document":
             self._refresh.start()
 
@@ -129,6 +129,9 @@ class Assembly:
                 transport.instance = lambda: instance.id
         wanted = self._delivery is not None and options.get("exposures") is not False
         self._exposures = self._delivery.exposures if self._delivery and wanted else None
+        if self._delivery is not None and not wanted:
+            # Without exposures the hot path wakes nobody, and counts would wait for the exit.
+            self._delivery.start()
         self._reservoir = self._delivery.reservoir if self._delivery else Unsampled()
 
     def _apply(self, snapshot: Snapshot) -> None:
@@ -226,6 +229,13 @@ class Assembly:
         """Count what went wrong by its type: its text may hold a user's attributes."""
         name = type(problem).__name__
         self._failures[name] = self._failures.get(name, 0) + 1
+
+
+def _let_go(refresh: Refresh, delivery: Delivery | None) -> None:
+    """End the threads of a client that is gone, after what waits is delivered."""
+    refresh.stop(0.0)
+    if delivery is not None:
+        delivery.leave()
 
 
 def _weakly(client: Assembly) -> Callable[[Snapshot], None]:

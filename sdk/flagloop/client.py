@@ -159,22 +159,32 @@ class Client(Assembly):
     def peek(self, flag: str, user: User) -> Decision:
         """The Decision for `user`, counted but without an exposure."""
         try:
-            decision = self._table[flag](as_mapping(user))
+            decision = self._table[flag](user := as_mapping(user))
             decision.count += 1
         except Exception as problem:  # noqa: BLE001 - an edge: a verb never raises
             return self._failed(flag, problem)
+        self._sample(user)
         return decision
 
     def decide_all(self, user: User) -> dict[str, Decision]:
         """The Decision of every flag for `user`, counted but without exposures."""
         try:
-            decisions = self._all(as_mapping(user))
+            decisions = self._all(user := as_mapping(user))
             for decision in decisions.values():
                 decision.count += 1
         except Exception as problem:  # noqa: BLE001 - an edge: a verb never raises
             self._note(problem)
             return {}
+        self._sample(user)
         return decisions
+
+    def _sample(self, user: Mapping[str, Any]) -> None:
+        """Give the context where one is wanted; the first also starts what sends the counts."""
+        try:
+            if self._exposures is not None and self._reservoir.armed:
+                self._reservoir.take(user)
+        except Exception as problem:  # noqa: BLE001 - an edge: what is served stays served
+            self._note(problem)
 
     def explain(self, flag: str, user: User) -> Explanation:
         """Rule by rule, why `user` gets what; neither counted nor an exposure."""

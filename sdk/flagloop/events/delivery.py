@@ -292,25 +292,28 @@ class Delivery:
 
 
 _live: WeakSet[Delivery] = WeakSet()
-_forking: list[Delivery] = []
+_held: list[Delivery] = []
+_forking = threading.Lock()
 
 
 def _before_fork() -> None:
-    _forking[:] = list(_live)
-    for delivery in _forking:
+    # Two threads may fork at once; `_held` belongs to one of them.
+    _forking.acquire()
+    _held.extend(_live)
+    for delivery in _held:
         delivery._before_fork()
 
 
 def _after_fork_in_parent() -> None:
-    for delivery in _forking:
-        delivery._after_fork_in_parent()
-    _forking.clear()
+    while _held:
+        _held.pop()._after_fork_in_parent()
+    _forking.release()
 
 
 def _after_fork_in_child() -> None:
-    for delivery in _forking:
-        delivery._after_fork_in_child()
-    _forking.clear()
+    while _held:
+        _held.pop()._after_fork_in_child()
+    _forking.release()
 
 
 def _at_exit() -> None:

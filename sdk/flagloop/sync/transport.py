@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from flagloop import __version__
+from flagloop.document.schema import SECTIONS
 from flagloop.errors import ConfigError, TransportError
 
 if TYPE_CHECKING:
@@ -272,6 +273,10 @@ def ruleset_mapping(body: bytes, place: str) -> dict[str, Any]:
         raise TransportError(f"{place} sent a ruleset without a revision")
     if not revision or not isinstance(mapping.get("flags"), dict):
         raise TransportError(f"{place} sent a ruleset without flags")
+    for section in SECTIONS:
+        # Said here, so that no ruleset is kept on disk with which no client could start.
+        if not isinstance(mapping.get(section, {}), dict):
+            raise TransportError(f"{place} sent a ruleset whose `{section}` is no mapping")
     return mapping
 
 
