@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flagloop import Client, ConfigError, DocumentError
+from flagloop.document.schema import FLAG_WORDS, SECTIONS
 from flagloop.testing import MemorySink, document, flag
 
+WORDS = [*FLAG_WORDS, "name", "when", "serve", "split", "share", "rollout", "on", "off"]
 GOOD = """\
 version: 1
 environment: staging
@@ -35,6 +39,13 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "flags.yaml"
     path.write_text(GOOD)
     return path
+
+
+def replace(file: Path, text: str) -> None:
+    """Write as editors do: nobody ever sees half of it."""
+    part = file.with_suffix(".part")
+    part.write_text(text)
+    part.replace(file)
 
 
 @pytest.fixture
@@ -141,7 +152,7 @@ def test_a_changed_file_is_read_again(file: Path, from_file: Any, until: Any) ->
     client = from_file()
     assert client.value("color", "u-1", None) == "blue"
     revision = client.status()["revision"]
-    file.write_text(GREEN)
+    replace(file, GREEN)
     until(lambda: client.value("color", "u-1", None) == "green")
     assert client.status()["revision"] != revision
 
@@ -149,7 +160,7 @@ def test_a_changed_file_is_read_again(file: Path, from_file: Any, until: Any) ->
 def test_a_broken_file_keeps_the_last_good_one(file: Path, from_file: Any, until: Any) -> None:
     """`status()` says why with file and line, until it is mended."""
     client = from_file()
-    file.write_text(BAD)
+    replace(file, BAD)
     until(lambda: client.status()["problem"])
     assert client.value("color", "u-1", None) == "blue"
     status = client.status()
@@ -157,7 +168,7 @@ def test_a_broken_file_keeps_the_last_good_one(file: Path, from_file: Any, until
     assert "did you mean 'variants'" in status["problem"]
     assert status["refresh"]["problems"][0]["line"] == 5
     assert status["ready"]
-    file.write_text(GREEN)
+    replace(file, GREEN)
     until(lambda: client.value("color", "u-1", None) == "green")
     until(lambda: client.status()["problem"] is None)
 
@@ -182,7 +193,7 @@ def test_changed_flags_are_told(file: Path, from_file: Any) -> None:
         came.set()
 
     client.on_change(changed)
-    file.write_text(GREEN)
+    replace(file, GREEN)
     assert came.wait(10)
     assert told == [(frozenset({"color"}), "green")]
 
@@ -249,7 +260,7 @@ def test_an_override_outlasts_what_the_source_says(file: Path, from_file: Any, u
     client = from_file()
     revision = client.status()["revision"]
     undo = client.override(document(color=flag({"mine": "red"})))
-    file.write_text(GREEN)
+    replace(file, GREEN)
     until(lambda: client.status()["revision"] != revision)
     assert client.value("color", "u", None) == "red"
     undo()
@@ -340,6 +351,38 @@ def test_a_forgotten_client_is_collected_and_its_thread_ends(file: Path) -> None
     assert not thread.is_alive()
 
 
+def test_a_forgotten_client_delivers_what_waits(mapping: Any, sink: MemorySink) -> None:
+    """Its worker sends the rest and ends, without `close`."""
+    before = set(threading.enumerate())
+    client = Client.from_document(mapping, events=sink)
+    for n in range(10):
+        client.variant("split", f"u-{n}")
+    (thread,) = set(threading.enumerate()) - before
+    del client
+    gc.collect()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert len(sink.exposures) == 10
+    assert sum(one["n"] for one in sink.counts) == 10
+
+
+@pytest.mark.parametrize(
+    ("verb", "options"),
+    [("peek", {}), ("decide_all", {}), ("variant", {"exposures": False})],
+)
+def test_counts_alone_start_the_worker(
+    make: Callable[..., Client], mapping: Any, verb: str, options: dict[str, Any]
+) -> None:
+    """An application that makes no exposure is counted while it runs, not only at its end."""
+    before = set(threading.enumerate())
+    client = make(mapping, **options)
+    if verb == "decide_all":
+        client.decide_all("u-1")
+    else:
+        getattr(client, verb)("split", "u-1")
+    assert [one.name for one in set(threading.enumerate()) - before] == ["flagloop-delivery"]
+
+
 def test_a_flag_file_of_the_environment_is_not_a_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     """FLAGLOOP_URL does not make a client of a document report anywhere."""
     monkeypatch.setenv("FLAGLOOP_URL", "http://127.0.0.1:9")
@@ -361,3 +404,29 @@ def test_a_child_keeps_an_override(file: Path, from_file: Any) -> None:
         seen.append(client.value("color", "u", None))
         os._exit(0 if seen == ["red", "blue"] else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+junk = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(WORDS) | st.text(max_size=3), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(SECTIONS), st.dictionaries(st.text(max_size=3), junk)))
+def test_any_document_can_be_decided_by(sections: dict[str, Any]) -> None:
+    """Sections full of nonsense: broken flags are errors for themselves, `status()` names them."""
+    client = Client.from_document(sections, events=lambda batch: None)
+    for name in sections.get("flags", {}):
+        decision = client.decide(name, "u-1")
+        assert decision.flag == name
+        assert client.variant(name, "u-1", "mine")
+    assert set(client.decide_all("u-1")) == set(sections.get("flags", {}))
+    status = client.status()
+    assert status["flags"] == len(sections.get("flags", {}))
+    undo = client.override({})
+    undo()
+    assert client.close(5)

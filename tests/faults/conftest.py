@@ -1,0 +1,224 @@
+"""A server on the loopback that can go wrong in every way a test wants."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from flagloop import Client
+
+KEY = "fl_srv_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+FLAGS = {
+    "color": {
+        "variants": {"control": "blue", "treatment": "green"},
+        "default": "control",
+        "rules": [{"name": "test", "split": [["control", "50%"], ["treatment", "50%"]]}],
+    }
+}
+
+Answer = Callable[["Stage", BaseHTTPRequestHandler], None]
+
+
+class Stage:
+    """What the server says: `ruleset` and `events` answer GET and POST until a test changes them.
+
+    `batches` are those taken, `asked` counts requests by path, `hanging` is set when a request
+    hangs, `release` lets those go.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.mapping: dict[str, Any] = {"format": 1, "revision": "s.1", "flags": FLAGS}
+        self.ruleset: Answer = serve_ruleset
+        self.events: Answer = take_events
+        self.batches: list[dict[str, Any]] = []
+        self.asked: Counter[str] = Counter()
+        self.hanging = threading.Event()
+        self.release = threading.Event()
+
+    @property
+    def exposures(self) -> list[dict[str, Any]]:
+        """The exposures that were taken."""
+        events = [one for batch in self.batches for one in batch["events"]]
+        return [one for one in events if one["type"] == "exposure"]
+
+    @property
+    def counted(self) -> int:
+        """The evaluations that were reported."""
+        return sum(row["n"] for batch in self.batches for row in batch["counts"])
+
+
+def reply(handler: BaseHTTPRequestHandler, status: int, body: bytes, **headers: str) -> None:
+    """One whole answer."""
+    handler.send_response(status)
+    for name, value in headers.items():
+        handler.send_header(name.replace("_", "-"), value)
+    handler.send_header("Content-Length", str(len(body)))
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+def serve_ruleset(stage: Stage, handler: BaseHTTPRequestHandler) -> None:
+    """The snapshot, or 304."""
+    etag = f'"{stage.mapping["revision"]}"'
+    if handler.headers.get("If-None-Match") == etag:
+        reply(handler, 304, b"", ETag=etag)
+    else:
+        reply(handler, 200, json.dumps(stage.mapping).encode(), ETag=etag)
+
+
+def take_events(stage: Stage, handler: BaseHTTPRequestHandler) -> None:
+    """Accept everything."""
+    body: bytes = handler.body  # type: ignore[attr-defined]
+    if handler.headers.get("Content-Encoding") == "gzip":
+        body = gzip.decompress(body)
+    stage.batches.append(json.loads(body))
+    accepted = len(stage.batches[-1]["events"])
+    answer = {"accepted": accepted, "duplicate": 0, "rejected": []}
+    reply(handler, 200, json.dumps(answer).encode())
+
+
+def plainly(status: int, body: bytes = b"", **headers: str) -> Answer:
+    """An answer of a status and a body."""
+
+    def answer(stage: Stage, handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return answer
+
+
+def hang(stage: Stage, handler: BaseHTTPRequestHandler) -> None:
+    """No answer as long as the test runs."""
+    handler.close_connection = True
+    stage.hanging.set()
+    stage.release.wait(30)
+
+
+def cut(stage: Stage, handler: BaseHTTPRequestHandler) -> None:
+    """Half of an answer, then nothing."""
+    handler.close_connection = True
+    handler.wfile.write(b'HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n{"format": 1,')
+
+
+def closed(stage: Stage, handler: BaseHTTPRequestHandler) -> None:
+    """The connection ends without a word."""
+    handler.close_connection = True
+
+
+FAULTS = {
+    "error": (plainly(500), "answered 500"),
+    "revoked": (plainly(401), "key revoked or unknown"),
+    "forbidden": (plainly(403), "this kind of key may not do that"),
+    "elsewhere": (plainly(302, Location="https://login.example/"), "redirects to"),
+    "away": (plainly(503), "answered 503"),
+    "full": (plainly(429, Retry_After="60"), "answered 429"),
+    "garbage": (plainly(200, b"<html>hello</html>"), "sent no JSON"),
+    "other JSON": (plainly(200, b"[1, 2]"), "not an object"),
+    "other format": (
+        plainly(200, b'{"format": 9, "revision": "x", "flags": {}}'),
+        "reads format 1",
+    ),
+    "bad section": (
+        plainly(200, b'{"format": 1, "revision": "x", "flags": {}, "segments": 3}'),
+        "segments",
+    ),
+    "cut": (cut, "no answer"),
+    "closed": (closed, "no answer"),
+}
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say what went wrong; that a client hangs up is what tests want."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    """A running server."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self) -> None:
+            self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            stage.asked[self.path] += 1
+            part = stage.ruleset if self.command == "GET" else stage.events
+            try:
+                part(stage, self)
+            except ConnectionError:
+                self.close_connection = True
+
+        do_GET = do_POST = answer
+
+        def log_message(self, *args: Any) -> None:
+            """Tests are quiet."""
+
+    server = _Server(("127.0.0.1", 0), Handler)
+    stage = Stage(f"http://127.0.0.1:{server.server_address[1]}")
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield stage
+    stage.release.set()
+    server.shutdown()
+    server.server_close()
+    thread.join(5)
+
+
+@pytest.fixture
+def faults() -> dict[str, tuple[Answer, str]]:
+    """Answers that are of no use, by name, each with what `status()` says of it."""
+    return FAULTS
+
+
+@pytest.fixture
+def hanging() -> Answer:
+    """No answer at all."""
+    return hang
+
+
+@pytest.fixture
+def connect(stage: Any) -> Iterator[Callable[..., Client]]:
+    """`connect(**options)`: a client of the server that polls all the time."""
+    made: list[Client] = []
+
+    def make(**options: Any) -> Client:
+        made.append(Client(stage.url, key=KEY, **{"interval": 0.02, **options}))
+        return made[-1]
+
+    yield make
+    stage.release.set()
+    for client in made:
+        client.close(0.5)
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], Any]], None]:
+    """`until(condition)`: wait for what another thread is to do, ten seconds at most."""
+
+    def wait(condition: Callable[[], Any]) -> None:
+        end = time.monotonic() + 10
+        pause = threading.Event()
+        while not condition():
+            assert time.monotonic() < end, "it did not come true within ten seconds"
+            pause.wait(0.005)
+
+    return wait
