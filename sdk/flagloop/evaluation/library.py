@@ -6,7 +6,7 @@ A bad definition raises BrokenError to whoever names it, and so breaks nothing e
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 from flagloop.document.definition import Experiment, Flag, Holdout, Layer, Segment
@@ -42,7 +42,6 @@ class Library:
         }
         self._read: dict[tuple[str, str], Any] = {}
         self._segments: dict[str, Node | BrokenError] = {}
-        self._open: list[str] = []
         self.recording = recorded_attributes(mapping)
         self._mapping = mapping
 
@@ -72,29 +71,29 @@ class Library:
         """The experiment."""
         return self._item("experiments", key, Experiment)
 
-    def segment(self, key: str) -> Node:
-        """The condition of a segment, made once; BrokenError also where segments form a cycle."""
+    def segment(self, key: str, within: tuple[str, ...] = ()) -> Node:
+        """The condition of a segment, made once; BrokenError also where segments form a cycle.
+
+        `within` are the segments that are being made: each names the next, the last this one.
+        """
         known = self._segments.get(key)
         if known is None:
-            if key in self._open:
-                cycle = sorted(self._open[self._open.index(key) :])
+            if key in within:
+                cycle = sorted(within[within.index(key) :])
                 raise broken(f"segments name each other: {', '.join(cycle)}")
-            self._open.append(key)
             try:
-                known = self._make_segment(key)
+                known = self._make_segment(key, (*within, key))
             except BrokenError as error:
                 known = error
-            finally:
-                self._open.pop()
             self._segments[key] = known
         if isinstance(known, BrokenError):
             raise known
         return known
 
-    def _make_segment(self, key: str) -> Node:
+    def _make_segment(self, key: str, within: tuple[str, ...]) -> Node:
         segment = self._item("segments", key, Segment)
         try:
-            return make_tests(segment.when, self.segment)
+            return make_tests(segment.when, partial(self.segment, within=within))
         except ValueError as error:
             message, _, hint = str(error).partition("; ")
             raise broken(f"segment '{key}': {message}", hint=hint or None) from None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from threading import RLock
 from typing import Any, TypeAlias
+from weakref import WeakSet
 
 from flagloop.document.definition import Flag
 from flagloop.document.problem import Problem
@@ -46,6 +48,7 @@ class Ruleset:
         self._compiled: dict[str, Compiled] = {}
         self._unknown: dict[str, Decision] = {}
         self._lock = RLock()
+        _live.add(self)
 
     @property
     def recording(self) -> tuple[str, ...]:
@@ -189,3 +192,17 @@ class Ruleset:
 def _broken(key: str, error: BrokenError) -> Compiled:
     decision = error_decision(key, ErrorCode.PARSE_ERROR, str(error))
     return Compiled.broken(decision, error.problems)
+
+
+_live: WeakSet[Ruleset] = WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    """A thread of the parent may have been compiling: here nobody would ever end its turn."""
+    for ruleset in list(_live):
+        # What is compiled by halves is compiled again, since it is kept only when it is whole.
+        ruleset._lock = RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

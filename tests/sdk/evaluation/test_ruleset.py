@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import threading
 from collections import defaultdict
@@ -450,3 +452,34 @@ def test_one_flag_with_many_rules_and_variants() -> None:
         unit = f"u-{i}"
         expected = position("split:f", unit) * 40 // SPACE
         assert ruleset.evaluate("f", {"key": unit}).value == expected
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # 3.12: fork with threads, the point here
+def test_a_child_forked_while_a_thread_compiles_decides() -> None:
+    """What a thread of the parent was compiling, a child compiles itself instead of waiting."""
+    reading, go_on = threading.Event(), threading.Event()
+
+    class Slow(dict[str, Any]):
+        def __getitem__(self, key: str) -> Any:
+            if threading.current_thread() is thread:
+                reading.set()
+                go_on.wait(30)
+            return super().__getitem__(key)
+
+    staff = {"when": {"plan": "staff"}}
+    ruleset = load(
+        {"segments": Slow(staff=staff)},
+        a=flag({"when": {"segment": "staff"}, "serve": "treatment"}),
+    )
+    thread = threading.Thread(target=ruleset.compiled, args=("a",))
+    thread.start()
+    assert reading.wait(30)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        os._exit(0 if ruleset.evaluate("a", {"plan": "staff"}).variant == "treatment" else 1)
+    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    go_on.set()
+    thread.join(30)
+    assert (ended, ruleset.evaluate("a", {"plan": "staff"}).variant) == (0, "treatment")
