@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections import deque
@@ -27,6 +28,14 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def make_private(path: Path) -> None:
+    """Make the file, when it is missing, so that only its owner can read it.
+
+    Hashes of passwords and ids of units lie in it. SQLite gives `-wal` and `-shm` its mode.
+    """
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+
 class SqliteFile:
     """Connections to one file. Threads share it; each reader has a connection to itself."""
 
@@ -37,6 +46,7 @@ class SqliteFile:
         self._closed = False
         self._guard = threading.Lock()
         self._writing = threading.RLock()
+        make_private(path)
         self._writer = self._connect()
         self._watcher = self._connect()
         self._migrate(migrations)

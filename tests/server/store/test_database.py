@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -34,6 +35,20 @@ def test_the_file_is_durable_and_in_wal_mode(store: Store) -> None:
         assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
         assert connection.execute("PRAGMA synchronous").fetchone()[0] == 2
         assert connection.execute("PRAGMA foreign_keys").fetchone()[0] == 1
+
+
+def test_only_the_owner_reads_the_files(tmp_path: Path) -> None:
+    """Also in a folder that was there before and that everybody may read."""
+    folder = tmp_path / "data"
+    folder.mkdir(mode=0o755)
+    mask = os.umask(0o022)
+    try:
+        with Store(folder):
+            modes = {file.name: file.stat().st_mode & 0o777 for file in folder.iterdir()}
+    finally:
+        os.umask(mask)
+    assert {"config.db", "events.db", "config.db-wal"} <= set(modes)
+    assert set(modes.values()) == {0o600}
 
 
 def test_opening_again_finds_everything(tmp_path: Path, ana: Actor) -> None:
