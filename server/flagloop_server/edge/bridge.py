@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 from a2wsgi import WSGIMiddleware
@@ -20,6 +21,9 @@ from flagloop_server.edge.answers import (
     error,
 )
 from flagloop_server.edge.body import Bodies
+
+_NAMES = frozenset({"environments", "flags", "rules", "share"})
+"""What follows one of these in a path is a name: the kill of a flag `reports` is no report."""
 
 
 class Workers:
@@ -113,5 +117,7 @@ def whole(scope: Scope, length: int) -> Scope:
 
 
 def is_report(path: str) -> bool:
-    """Whether the page behind `path` may be slow: it has a segment `reports`."""
-    return "/reports/" in path or path.endswith("/reports")
+    """Whether the page behind `path` may be slow: it has a segment `reports` that is no name."""
+    return any(
+        part == "reports" and before not in _NAMES for before, part in pairwise(path.split("/"))
+    )

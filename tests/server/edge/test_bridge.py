@@ -99,10 +99,14 @@ def test_an_untrusted_address_is_not_believed(call: Any) -> None:
         ("/reports", True),
         ("/production/flags/reports-page", False),
         ("/production/flags", False),
+        ("/environments/production/flags/reports/kill", False),
+        ("/api/v1/admin/environments/reports/flags/reports/kill", False),
+        ("/environments/reports/flags/a/share/reports", False),
+        ("/environments/reports/flags/reports/reports/share/canary", True),
     ],
 )
 def test_reports_are_known_by_a_segment(path: str, report: bool) -> None:
-    """Only a whole segment counts."""
+    """Only a whole segment counts, and none that is the name of something."""
     assert is_report(path) is report
 
 
