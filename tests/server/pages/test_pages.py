@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
@@ -29,6 +29,13 @@ def test_visitors_are_sent_to_sign_in_and_back(shop: Application, visit: Any) ->
         "/login", email="ana@example.com", password="a long sentence", next="//evil.example/x"
     )
     assert landed.request.path == "/environments/production/flags"
+
+
+def test_sign_in_keeps_what_an_address_asks_for(visit: Any) -> None:
+    """Also what stands behind its first `&`."""
+    wanted = "/environments/production/history?from=1&to=2"
+    sent = visit(None).get(wanted)
+    assert parse_qs(urlsplit(sent.location).query) == {"next": [wanted]}
 
 
 def test_a_wrong_password_says_no_more_than_needed(visit: Any) -> None:

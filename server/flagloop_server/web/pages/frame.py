@@ -97,7 +97,7 @@ def ask_for_sign_in() -> ResponseReturnValue | None:
     if endpoint in OPEN_ENDPOINTS or person() is not None:
         return None
     wanted = request.full_path.rstrip("?") if request.method == "GET" else "/"
-    return redirect(f"/login?next={quote(wanted, safe='/?=&')}", 303)
+    return redirect(f"/login?next={quote(wanted, safe='/')}", 303)
 
 
 @blueprint.after_request
