@@ -60,9 +60,28 @@ def path_text(path: Path) -> str:
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """`did you mean 'share'?` for a near miss, else None."""
     import difflib
+    import heapq
 
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    names = list(known)
+    if len(names) > _LIKELY:
+        names = heapq.nlargest(_LIKELY, names, key=lambda name: _same_ends(word, name))
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     return f"did you mean '{near[0]}'?" if near else None
+
+
+_LIKELY = 50
+"""Of more names only so many are compared in full: that takes about 40 us each."""
+
+
+def _same_ends(one: str, other: str) -> int:
+    """How many characters two words begin and end with alike."""
+    same = 0
+    for one_way, other_way in ((one, other), (one[::-1], other[::-1])):
+        for mine, theirs in zip(one_way, other_way, strict=False):
+            if mine != theirs:
+                break
+            same += 1
+    return same
 
 
 def errors(problems: Iterable[Problem]) -> list[Problem]:

@@ -275,7 +275,8 @@ def list_of(entry: Reader) -> Reader:
         before = len(out)
         entries = tuple([entry(part, (*path, i), out) for i, part in enumerate(value)])
         if len(out) == before and len(set(entries)) != len(entries):
-            again = next(i for i, part in enumerate(entries) if part in entries[:i])
+            first: dict[Any, int] = {}
+            again = next(i for i, part in enumerate(entries) if first.setdefault(part, i) != i)
             refuse(out, (*path, again), f"{show(value[again])} is there twice", "remove one")
         return entries
 

@@ -6,7 +6,8 @@ numbers, tests and `Decision` objects. Every range is half-open, `[low, high)` o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from flagloop.document.definition import (
@@ -224,10 +225,10 @@ class _Builder:
         return self.decision(variant, reason, exposed=self.exposed(variant), **details)
 
     def prerequisite(self, key: str, variant: str) -> tuple[str, str, Decision]:
-        try:
-            known = self.library.flag(key).variants
-        except BrokenError:  # unknown or bad: it is never met, and this flag is well
-            known = {variant: None}
+        known: Iterable[str] = (variant,)  # unknown or bad: it is never met, and this flag is well
+        if key in self.library.flags:
+            with suppress(BrokenError):
+                known = self.library.flag(key).variants
         if variant not in known:
             hint = f"its variants: {', '.join(known)}"
             self.refuse(f"flag '{key}' has no variant '{variant}'", ("requires", key), hint)
