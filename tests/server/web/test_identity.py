@@ -70,6 +70,15 @@ def test_a_wrong_key_hides_the_session(app: Any, session: str) -> None:
     assert answer.status_code == 401
 
 
+@pytest.mark.parametrize("header", ["Basic YTpi", "Bearer fl_adm_wrong"])
+def test_no_header_excuses_a_form_from_its_token(app: Any, session: str, header: str) -> None:
+    """Nobody is signed out or in by a form of another site, also with a password in its address."""
+    client = browser(app, session)
+    for form in ("/logout", "/login", "/theme"):
+        assert client.post(form, headers={"Authorization": header}).status_code == 400
+    assert app.auth.session(session) is not None
+
+
 def test_an_ended_session_is_nobody(app: Any, session: str) -> None:
     """Signing out ends it at once, wherever the cookie is."""
     app.auth.sign_out(session)
