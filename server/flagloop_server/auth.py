@@ -49,6 +49,7 @@ SETUP_LIFE = 24 * 60 * MINUTE
 SIGN_IN_LIFE = 60 * MINUTE
 SHORTEST_PASSWORD = 10
 LONGEST_PASSWORD = 1_000
+LONGEST_EMAIL = 255
 
 _SEEN_EVERY = 10 * MINUTE
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}")
@@ -175,7 +176,7 @@ class Auth:
         Raises SignInError, and TooManyAttemptsError after 5 failures for a person or 30 from
         an address in 15 minutes.
         """
-        email = email.strip().lower()
+        email = email.strip().lower()[: LONGEST_EMAIL + 1]  # a longer one is nobody's; it is kept
         self._by_person.check(email)
         self._by_address.check(address)
         decoy = self._decoy  # first, so that it tells nothing by its time

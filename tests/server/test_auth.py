@@ -170,6 +170,14 @@ def test_one_address_cannot_try_many_people(auth: Auth, admin: Session) -> None:
     assert auth.sign_in("ana@example.com", PASSWORD, "1.2.3.4")
 
 
+def test_failures_are_remembered_in_little_memory(auth: Auth) -> None:
+    """An address of megabytes is nobody's, and is not kept whole."""
+    for n in range(3):
+        with pytest.raises(SignInError):
+            auth.sign_in("x" * 1_000_000 + str(n), PASSWORD, "6.6.6.6")
+    assert sum(map(len, auth._by_person._failed)) < 1000
+
+
 def test_a_success_forgets_earlier_failures(auth: Auth, admin: Session) -> None:
     """Mistyping now and then never locks anybody out."""
     for _ in range(3):
