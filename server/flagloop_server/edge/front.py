@@ -36,6 +36,8 @@ T = TypeVar("T")
 COMMIT_SECONDS = 10.0
 """How long an answer to events waits for the commit; a later one is told by the retry."""
 
+ARCHIVED = "the environment of this key is archived"
+
 
 class Ingest(Protocol):
     """Takes the body of a batch of events."""
@@ -158,7 +160,7 @@ class Edge:
             allow(scope, "GET", "HEAD")
             snapshot = self._snapshots.get(rules_of(await self._key(authorization)))
             if snapshot is None:
-                raise Refused(error(404, "the environment of this key is archived"))
+                raise Refused(error(404, ARCHIVED))
             answer = snapshot.answer(tag, encoding)
         except Refused as refusal:
             answer = refusal.answer
@@ -170,6 +172,8 @@ class Edge:
             key = await self._key(header(scope, b"authorization"))
             if key.kind == "admin" or key.environment is None:
                 raise Refused(error(403, "events need a server key or a client key", close=True))
+            if self._snapshots.get(key.environment) is None:
+                raise Refused(error(404, ARCHIVED, close=True))
             async with self._event_bodies.read(scope, receive, self._limits.events) as body:
                 encoding = (header(scope, b"content-encoding") or b"").strip().lower()
                 answer = await self._commit(key, body, encoding)

@@ -188,6 +188,12 @@ def test_server_and_client_keys_may_post_events(world: World, call: Any, kind: s
     assert all(name.startswith("edge") for name in world.memory.threads)
 
 
+def test_an_archived_environment_takes_no_events(world: World, call: Any) -> None:
+    """Its keys stop to work: nobody would look at them."""
+    answer = call(world.edge, "POST", "/api/v1/events", bearer("fl_srv_archived"), BATCH)
+    assert (answer.status, world.memory.batches) == (404, [])
+
+
 def test_packed_events_are_unpacked(world: World, call: Any) -> None:
     """SDKs pack what is over a kilobyte."""
     headers = [*SERVER, ("content-encoding", "gzip")]
