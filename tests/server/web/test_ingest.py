@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from flagloop_server.edge.answers import Refused
-from flagloop_server.edge.keys import EdgeKey
+from flagloop_server.edge.keys import EdgeKey, KeyKind
 from flagloop_server.store.events import EventLog
 from flagloop_server.web.ingest import Ingest
 
@@ -44,6 +45,22 @@ def test_the_clock_of_the_sender_is_corrected(log: EventLog) -> None:
     Ingest(log)(KEY, json.dumps(body).encode(), received).result(10)
     (row,) = log.events()
     assert row.at == received - hour
+
+
+@pytest.mark.parametrize(("kind", "kept"), [("server", 1), ("client", 0)])
+def test_a_public_key_says_nothing_that_operators_steer_by(
+    log: EventLog, kind: KeyKind, kept: int
+) -> None:
+    """Its events and counts are kept; its contexts and instances may be anybody's invention."""
+    body = {
+        "events": [EVENT],
+        "counts": [{"flag": "a", "n": 2}],
+        "contexts": [{"key": "u-1"}],
+        "instance": {"id": "i-1"},
+    }
+    Ingest(log)(EdgeKey(7, kind, 3), json.dumps(body).encode(), int(time.time() * 1000)).result(10)
+    assert (len(log.events()), log.usage(3)["a"].today) == (1, 2)
+    assert (len(log.contexts(3)), len(log.instances(3))) == (kept, kept)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"events": 5}', b"\xff", b"[" * 100_000])
