@@ -64,6 +64,15 @@ class Operations:
             "flagloop_job_failures", "Failed periodic work.", "counter", ("job",), failures
         )
 
+        failed = float(self._app.changes.failed_calls)
+        yield Reading(
+            "flagloop_listener_failures",
+            "Listeners that failed after a committed change.",
+            "counter",
+            (),
+            (((), failed),),
+        )
+
     def _snapshots(self) -> Iterator[Reading]:
         snapshots = self._app.publisher.snapshots.all()
         yield Reading(

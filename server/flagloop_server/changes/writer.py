@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from flagloop.document.merge import Merge
 from flagloop.document.problem import Problem, errors
 from flagloop.document.yamlfile import DocumentText
-from flagloop.errors import ConfigError, ConflictError, DocumentError
+from flagloop.errors import ConfigError, ConflictError, DocumentError, FlagloopError
 from flagloop_server.changes.change import (
     Change,
     Draft,
@@ -29,6 +30,22 @@ from flagloop_server.store import (
     Store,
     StoredDocument,
 )
+
+_LOG = logging.getLogger(__name__)
+
+_FAILURES = (
+    FlagloopError,
+    sqlite3.Error,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What a listener may raise without making a committed change look failed."""
 
 _FREE_ATTEMPTS = 3
 """How often a change is computed without holding up others before it takes the lock first."""
@@ -109,7 +126,8 @@ class _Work:
 class Changes:
     """Applies changes, one after the other, and tells listeners in the order of revisions.
 
-    Listeners run on the thread that applied (or polled) and must be quick.
+    Listeners run on the thread that applied (or polled) and must be quick. One that fails is
+    logged and counted in `failed_calls`: the change is committed, whatever it says.
     """
 
     def __init__(self, store: Store) -> None:
@@ -120,6 +138,7 @@ class Changes:
         self._committing = threading.RLock()
         self._telling = threading.RLock()
         self._inside = False
+        self.failed_calls = 0
         self._queued = {
             one.id: (one.lineage, one.revision) for one in store.environments(archived=True)
         }
@@ -272,11 +291,21 @@ class Changes:
             try:
                 while self._queue:
                     done = self._queue.popleft()
-                    with ExitStack() as calls:  # each is called, also if one before it raised
-                        for listener in reversed(self._listeners):
-                            calls.callback(listener, done)
+                    for listener in self._listeners:
+                        self._call(listener, done)
             finally:
                 self._inside = False
+
+    def _call(self, listener: Listener, done: Applied) -> None:
+        try:
+            listener(done)
+        except _FAILURES:
+            self.failed_calls += 1
+            _LOG.exception("a listener failed environment=%s revision=%s", *_place(done))
+
+
+def _place(done: Applied) -> tuple[str, str]:
+    return done.environment, done.name
 
 
 def _refuse(change: Change, work: _Work, expected: Mapping[Ref, int]) -> None:
@@ -288,12 +317,12 @@ def _refuse(change: Change, work: _Work, expected: Mapping[Ref, int]) -> None:
         stale = [
             f"{section}.{key}"
             for section, key in work.changed
-            if (section, key) in expected and now.get((section, key)) != expected[section, key]
+            if (section, key) in expected and now.get((section, key), 0) != expected[section, key]
         ]
         if stale:
-            raise ConflictError(
-                f"changed by somebody else since you opened it: {', '.join(stale)}", stale
-            )
+            new = all(expected.get(ref) == 0 for ref in work.changed)
+            said = "exists already" if new else "changed by somebody else since you opened it"
+            raise ConflictError(f"{said}: {', '.join(stale)}", stale)
     if errors(work.problems):
         raise DocumentError(work.problems)
 

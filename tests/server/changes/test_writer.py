@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from flagloop.document.yamlfile import parse
-from flagloop.errors import DocumentError
+from flagloop.errors import ConflictError, DocumentError
 from flagloop_server import changes as change
 from flagloop_server.changes import Applied, Changes, Draft, Scene
 from flagloop_server.changes.change import Change
@@ -151,8 +151,10 @@ def test_a_listener_may_make_changes(pushed: Changes, ana: Actor) -> None:
     assert heard == [("reacts", 3), ("looks", 3), ("reacts", 4), ("looks", 4)]
 
 
-def test_a_listener_that_fails_keeps_nobody_from_hearing(pushed: Changes, ana: Actor) -> None:
-    """The change is committed, the others are told, the failure is seen."""
+def test_a_listener_that_fails_keeps_nobody_from_hearing(
+    pushed: Changes, ana: Actor, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The change is committed: its caller gets it, the others are told, the failure is logged."""
     heard: list[int] = []
 
     def fails(done: Applied) -> None:
@@ -160,12 +162,42 @@ def test_a_listener_that_fails_keeps_nobody_from_hearing(pushed: Changes, ana: A
 
     pushed.listen(fails)
     pushed.listen(lambda done: heard.append(done.revision))
-    for revision in (3, 4):
-        with pytest.raises(RuntimeError, match="broken listener"):
-            pushed.apply(change.archive_flag("production", "new_ranker"), ana, "") if (
-                revision == 3
-            ) else pushed.apply(change.kill("production", "cta_color"), ana, "x")
+    first = pushed.apply(change.archive_flag("production", "new_ranker"), ana, "")
+    second = pushed.apply(change.kill("production", "cta_color"), ana, "x")
+    assert (first.revision, second.revision) == (3, 4)
     assert heard == [3, 4]
+    assert pushed.failed_calls == 2
+    logged = [record for record in caplog.records if "a listener failed" in record.message]
+    assert len(logged) == 2
+    assert "broken listener" in (logged[0].exc_text or "")
+
+
+def test_of_two_makers_of_one_key_the_second_is_told(pushed: Changes, ana: Actor) -> None:
+    """Revision 0 is "must not be there yet", for items that never were and for removed ones."""
+    ref = ("segments", "vip")
+    first = change.put_item("production", *ref, "vip: {when: {plan: vip}}\n")
+    second = change.put_item("production", *ref, "vip: {when: {plan: gold}}\n")
+    pushed.apply(first, ana, "", expected={ref: 0})
+    with pytest.raises(ConflictError, match="exists already: segments"):
+        pushed.apply(second, ana, "", expected={ref: 0})
+    pushed.apply(change.remove_item("production", *ref), ana, "")
+    assert pushed.apply(second, ana, "", expected={ref: 0}).applied
+
+
+def test_many_makers_of_one_key_at_once_make_one(pushed: Changes, ana: Actor) -> None:
+    """Whoever commits first has the key, whatever the others saw when they began."""
+    start = threading.Barrier(5)
+
+    def make(number: int) -> bool:
+        planned = change.put_item("production", "flags", "own", f"own: {{owner: n{number}}}\n")
+        start.wait(30)
+        try:
+            return pushed.apply(planned, ana, "", expected={("flags", "own"): 0}).applied
+        except ConflictError:
+            return False
+
+    with ThreadPoolExecutor(5) as pool:
+        assert sum(pool.map(make, range(5))) == 1
 
 
 def test_changes_of_another_process_are_found(

@@ -93,10 +93,7 @@ def save_edit(environment: str) -> ResponseReturnValue:
     edited = _edited()
     try:
         planned = _put(env, edited)
-        ref = ("flags", edited.key())
-        if not edited.opened and ref in application().store.document(environment).document.items:
-            raise ConflictError(f"there is a flag '{ref[1]}' already")
-        expected = {ref: edited.opened} if edited.opened else None
+        expected = {("flags", edited.key()): edited.opened}  # 0: there must be none yet
         applied = application().changes.apply(planned, who.actor, reason(), expected=expected)
     except DocumentError as error:
         return _editor(env, edited, status=422, refused=error.problems)
@@ -110,9 +107,11 @@ def _conflict(env: Environment, edited: Edited, message: str) -> Response:
     key = edited.key()
     now = store.document(env.key)
     then = store.document(env.key, edited.opened) if edited.opened else None
+    # A new flag stays new: sent again as it is, it must not replace the one that has the key.
+    opened = now.item_revisions.get(("flags", key), 0) if edited.flag else 0
     return _editor(
         env,
-        Edited(edited.flag, edited.text, now.item_revisions.get(("flags", key), 0)),
+        Edited(edited.flag, edited.text, opened),
         status=409,
         conflict=message,
         opened_text=text_of(then.document, "flags", key) if then is not None else None,
