@@ -41,9 +41,14 @@ class FlagRow:
     key: str
     flag: Flag
     state: State
-    sentence: str
-    usage: Usage
+    document: Document
+    last_seen_ms: int | None = None
     stale: tuple[str, ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        """Who gets what; made when asked for, since a list shows few of its rows."""
+        return wording.who_gets_what(self.flag, self.document)
 
     @property
     def state_words(self) -> str:
@@ -108,36 +113,34 @@ def state_of(flag: Flag, document: Document) -> State:
     return "live"
 
 
-def stale_reasons(flag: Flag, usage: Usage, now: int) -> tuple[str, ...]:
+def stale_reasons(flag: Flag, last_seen: int | None, now: int) -> tuple[str, ...]:
     """Why the flag looks ready to be removed, with the proof; empty when it does not."""
     reasons = []
-    today = datetime.fromtimestamp(now / 1000, UTC).date().isoformat()
-    if flag.expires is not None and flag.expires < today:
-        reasons.append(f"expired on {flag.expires}")
-    if (
-        usage.last_seen_ms is not None
-        and (days := (now - usage.last_seen_ms) // DAY_MS) >= UNUSED_DAYS
-    ):
+    if flag.expires is not None:
+        today = datetime.fromtimestamp(now / 1000, UTC).date().isoformat()
+        if flag.expires < today:
+            reasons.append(f"expired on {flag.expires}")
+    if last_seen is not None and (days := (now - last_seen) // DAY_MS) >= UNUSED_DAYS:
         reasons.append(f"not evaluated for {days:,} days")
     return tuple(reasons)
 
 
-def flag_row(key: str, flag: Flag, document: Document, usage: Usage, now: int) -> FlagRow:
-    """The row of one flag."""
+def flag_row(key: str, flag: Flag, document: Document, last_seen: int | None, now: int) -> FlagRow:
+    """The row of one flag; `last_seen` is when it was last evaluated."""
     return FlagRow(
         key=key,
         flag=flag,
         state=state_of(flag, document),
-        sentence=wording.who_gets_what(flag, document),
-        usage=usage,
-        stale=stale_reasons(flag, usage, now),
+        document=document,
+        last_seen_ms=last_seen,
+        stale=stale_reasons(flag, last_seen, now),
     )
 
 
-def flag_rows(document: Document, usage: Mapping[str, Usage], now: int) -> list[FlagRow]:
+def flag_rows(document: Document, last_seen: Mapping[str, int], now: int) -> list[FlagRow]:
     """A row for each flag, in the document's order."""
     return [
-        flag_row(key, flag, document, usage.get(key, NO_USAGE), now)
+        flag_row(key, flag, document, last_seen.get(key), now)
         for key, flag in document.flags.items()
     ]
 

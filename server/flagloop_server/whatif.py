@@ -13,6 +13,7 @@ from typing import Any
 from flagloop.document.schema import references
 from flagloop.evaluation.replay import FlagReplay, replay
 from flagloop.evaluation.ruleset import Ruleset
+from flagloop_server.recording import Recording
 from flagloop_server.store import Ref
 from flagloop_server.store.events import RecordedContext
 from flagloop_server.wording import join_words
@@ -67,15 +68,14 @@ def affected(sections: Mapping[str, Any], changed: Iterable[Ref]) -> set[str]:
 def what_if(
     before: Mapping[str, Any],
     after: Mapping[str, Any],
-    recorded: Sequence[RecordedContext],
+    recorded: Recording,
     changed: Iterable[Ref],
     now: float,
 ) -> WhatIf:
-    """Who of the recorded contexts (newest first) would get another variant; `now` is in s."""
+    """Who of the recorded contexts would get another variant; `now` is in seconds."""
     refs = list(changed)
     flags = sorted(affected(before, refs) | affected(after, refs))
-    sample = recorded[: max(1, BUDGET // (2 * max(1, len(flags))))]
-    kept = sample[0].recorded if sample else frozenset()
+    sample, kept = recorded.newest(max(1, BUDGET // (2 * max(1, len(flags)))))
     contexts = [one.context for one in sample]
     done = replay(Ruleset(before), Ruleset(after), contexts, flags=flags, now=now, recorded=kept)
     results = [result for result in done.flags.values() if result.before or result.after]
@@ -109,7 +109,7 @@ def _unjudged(result: FlagReplay) -> str:
     parts = [
         f"rule {one.rule} tests {join_words(one.attributes, 'and')}" for one in result.unjudged
     ]
-    return f"{result.flag}: {'; '.join(parts)}, which no recorded context has"
+    return f"{result.flag}: {'; '.join(parts)}, which recorded contexts do not keep"
 
 
 def _period(sample: Sequence[RecordedContext]) -> str:

@@ -61,18 +61,18 @@ def test_one_word_tells_the_state(flag: dict[str, Any], state: str) -> None:
 def test_stale_says_why() -> None:
     """A flag past `expires`, or not evaluated for 30 days, is stale, with the number."""
     parsed = document({"f": {"expires": "2027-01-14"}, "g": {"expires": "2027-01-15"}})
-    old = used(seen=NOW - 63 * DAY)
+    old = NOW - 63 * DAY
     assert overview.stale_reasons(parsed.flags["f"], old, NOW) == (
         "expired on 2027-01-14",
         "not evaluated for 63 days",
     )
-    assert overview.stale_reasons(parsed.flags["g"], used(seen=NOW - 29 * DAY), NOW) == ()
+    assert overview.stale_reasons(parsed.flags["g"], NOW - 29 * DAY, NOW) == ()
 
 
 def test_a_flag_that_was_never_evaluated_is_not_called_stale() -> None:
     """A new flag has no last evaluation; that proves nothing."""
     parsed = document({"f": {}})
-    assert overview.stale_reasons(parsed.flags["f"], overview.NO_USAGE, NOW) == ()
+    assert overview.stale_reasons(parsed.flags["f"], None, NOW) == ()
 
 
 def rows() -> list[overview.FlagRow]:
@@ -83,7 +83,7 @@ def rows() -> list[overview.FlagRow]:
         "dead": {"killed": {"reason": "INC-1"}},
         "old": {"expires": "2020-01-01", "owner": "payments", "tags": ["landing", "x"]},
     }
-    return overview.flag_rows(document(flags), {"old": used(5, NOW)}, NOW)
+    return overview.flag_rows(document(flags), {"old": NOW}, NOW)
 
 
 @pytest.mark.parametrize(

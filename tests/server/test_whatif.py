@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flagloop_server import whatif
+from flagloop_server.recording import Recording
 from flagloop_server.store.events import RecordedContext
 
 NOW = 1_800_000_000
@@ -23,15 +24,13 @@ def document(share: str, **more: Any) -> dict[str, Any]:
     }
 
 
-def people(number: int = 200) -> list[RecordedContext]:
+def people(number: int = 200) -> Recording:
     """Recorded contexts, the newest first; `email` is not among what is recorded."""
-    recorded = frozenset({"key", "plan"})
-    return [
-        RecordedContext(
-            (NOW - n) * 1000, {"key": f"u-{n}", "plan": ("pro", "free")[n % 2]}, recorded
-        )
+    contexts = [
+        RecordedContext((NOW - n) * 1000, {"key": f"u-{n}", "plan": ("pro", "free")[n % 2]}, "l.1")
         for n in range(number)
     ]
+    return Recording(contexts, {"l.1": frozenset({"key", "plan"})})
 
 
 def test_raising_a_share_is_counted_with_what_hangs_on_it() -> None:
@@ -70,7 +69,7 @@ def test_a_changed_segment_reaches_its_flags() -> None:
 
 def test_no_recorded_contexts_is_said_and_not_called_nobody() -> None:
     """Without contexts nothing is claimed."""
-    found = whatif.what_if(document("0%"), document("9%"), [], [("flags", "base")], NOW)
+    found = whatif.what_if(document("0%"), document("9%"), Recording([]), [("flags", "base")], NOW)
     assert found.sentence.startswith("Nobody can be counted")
     assert found.contexts == 0
     assert found.period == ""
@@ -83,7 +82,20 @@ def test_rules_on_unrecorded_attributes_are_named() -> None:
     after["flags"]["base"] = {"rules": [rule]}
     found = whatif.what_if(before, after, people(), [("flags", "base")], NOW)
     assert found.sentence.endswith("Not every rule could be judged.")
-    assert found.unjudged[0] == ("base: rule staff tests email, which no recorded context has")
+    assert found.unjudged[0] == (
+        "base: rule staff tests email, which recorded contexts do not keep"
+    )
+
+
+def test_a_rule_on_a_recorded_attribute_that_nobody_had_is_judged() -> None:
+    """It is known of all these users that they have no such attribute."""
+    before, after = document("0%"), document("0%")
+    after["flags"]["base"] = {"rules": [{"name": "vip", "when": {"tier": "vip"}, "serve": "on"}]}
+    seen = people()
+    wide = Recording(seen.contexts, {"l.1": frozenset({"key", "plan", "tier"})})
+    found = whatif.what_if(before, after, wide, [("flags", "base")], NOW)
+    assert found.unjudged == ()
+    assert found.sentence == "None of 200 recorded contexts would get another variant."
 
 
 def test_an_added_flag_moves_from_no_flag() -> None:

@@ -57,7 +57,7 @@ class Store:
         self._keys = Keys(self._file, clock)
         self._ledger = Ledger(self._file)
         self.people = People(self._file, clock)
-        self.events = EventLog(folder / "events.db", clock=clock)
+        self.events = EventLog(folder / "events.db", clock=clock, flags=self._flags)
 
     def close(self) -> None:
         """Finish what is queued for the event log and close both files."""
@@ -154,6 +154,14 @@ class Store:
     def reserved(self, env: str, flags: Iterable[str]) -> list[str]:
         """Which of these keys belong to archived flags."""
         return self._history.is_archived(env, flags)
+
+    def _flags(self, number: int) -> list[str]:
+        """The flags of the environment with this id; none if it is unknown."""
+        for one in self._environments.all(archived=True):
+            if one.id == number:
+                items = self._documents.get(one.key).document.items
+                return [key for section, key in items if section == "flags"]
+        return []
 
     # Keys
 

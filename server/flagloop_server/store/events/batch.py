@@ -25,6 +25,8 @@ Text = Annotated[str, msgspec.Meta(max_length=200)]
 Unit = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
 Time = Annotated[float, msgspec.Meta(ge=0, le=4e12)]
 Many = Annotated[int, msgspec.Meta(ge=1, le=10**12)]
+Revision = Text | Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""`<lineage>.<n>`; a sender that knows only one lineage may say the number alone."""
 
 
 class Holdout(msgspec.Struct, frozen=True):
@@ -47,7 +49,7 @@ class Exposure(msgspec.Struct, frozen=True, tag_field="type", tag="exposure"):
     experiment: Name | None = None
     stage: Text | None = None
     holdout: Holdout | None = None
-    revision: Text | None = None
+    revision: Revision | None = None
     attributes: msgspec.Raw = msgspec.Raw()
 
 
@@ -96,7 +98,7 @@ class _Envelope(msgspec.Struct, frozen=True):
     batch: str | None = None
     sent: Time | None = None
     sdk: Text = ""
-    revision: Text | None = None
+    revision: Revision | None = None
     instance: Instance | None = None
     lost: list[msgspec.Raw] = []
     counts: list[msgspec.Raw] = []
@@ -181,7 +183,7 @@ def decode_batch(raw: bytes) -> Batch:
         id=None if envelope.batch is None else _uuid(envelope.batch),
         sent=None if envelope.sent is None else int(envelope.sent),
         sdk=envelope.sdk,
-        revision=envelope.revision,
+        revision=_revision(envelope.revision),
         instance=envelope.instance,
         lost=lost,
         counts=counts,
@@ -227,9 +229,13 @@ def _exposure(event: Exposure) -> Row:
         stage=None if event.stage is None else _stage(event.stage),
         holdout=holdout.key if holdout else None,
         held=holdout.held if holdout else None,
-        revision=event.revision,
+        revision=_revision(event.revision),
         data=_object(event.attributes) if event.attributes else None,
     )
+
+
+def _revision(given: str | int | None) -> str | None:
+    return None if given is None else str(given)
 
 
 def _event(event: Event) -> Row:

@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from flagloop_server.store.database import SqliteFile
 from flagloop_server.store.events import migrations, reading, writing
 from flagloop_server.store.events.batch import Ack, Batch, Row
 from flagloop_server.store.events.live import EventTotal, Live, LiveCounts
+from flagloop_server.store.events.names import Names
 from flagloop_server.store.events.reading import (
     EventRow,
     InstanceRow,
@@ -63,9 +64,19 @@ class EventStats:
 
 
 class EventLog:
-    """events.db. Threads may share it; `submit` only queues, the writer thread commits."""
+    """events.db. Threads may share it; `submit` only queues, the writer thread commits.
 
-    def __init__(self, path: Path, *, clock: Callable[[], int] | None = None) -> None:
+    `flags` gives the flags that an environment's document has: their counts are always kept,
+    those of other names only up to a limit.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Callable[[], int] | None = None,
+        flags: Callable[[int], Collection[str]] = lambda environment: (),
+    ) -> None:
         self._clock = clock or (lambda: time.time_ns() // 1_000_000)
         self._file = SqliteFile(path, migrations.events)
         self._live = Live(self._clock())
@@ -76,6 +87,7 @@ class EventLog:
         self._done = dict.fromkeys(
             ("batches", "accepted", "duplicate", "rejected", "malformed", "commits", "failures"), 0
         )
+        self._names = Names(flags)
         self._pruned = 0
         self._closed = False
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="flagloop-events")
@@ -121,10 +133,21 @@ class EventLog:
     def usage(self, environment: int, flag: str | None = None) -> dict[str, Usage]:
         """Flag -> evaluations of the last 24 hours, for every flag that was ever counted.
 
-        With `flag` for that one alone, which is quick however many flags there are.
+        With `flag` for that one alone, which is quick however many flags there are; for a list
+        of flags `hours` and `last_seen` are.
         """
         with self._file.snapshot() as connection:
             return reading.usage(connection, environment, self._clock(), flag)
+
+    def last_seen(self, environment: int) -> dict[str, int]:
+        """Flag -> when it was last counted, for every flag that ever was."""
+        with self._file.read() as connection:
+            return reading.last_seen(connection, environment)
+
+    def hours(self, environment: int, flags: Collection[str]) -> dict[str, tuple[int, ...]]:
+        """Flag -> its evaluations in each of the last 24 hours, the oldest first."""
+        with self._file.read() as connection:
+            return reading.hours(connection, environment, self._clock(), flags)
 
     def contexts(self, environment: int, limit: int = writing.RING) -> list[RecordedContext]:
         """Recorded contexts, the newest first; the last 10,000 are kept."""
@@ -189,8 +212,9 @@ class EventLog:
             now = self._clock()
             if now - self._pruned >= HOUR:
                 writing.prune(connection, now)
+                self._names.forget()
                 self._pruned = now
-            return [writing.write_batch(connection, job) for job in jobs]
+            return [writing.write_batch(connection, job, self._names) for job in jobs]
 
     def _finish(self, stored: list[Stored], futures: list[Future[Ack]]) -> None:
         for one in stored:

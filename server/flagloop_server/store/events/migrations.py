@@ -67,3 +67,9 @@ def m002_aggregates(db: Database) -> None:
         {"environment_id": int, "slot": int, "n": int, "at": int, "body": str},
         pk=("environment_id", "slot"),
     )
+
+
+@events()
+def m003_context_revision(db: Database) -> None:
+    """The revision that the sender of a context decided by, which says what it records."""
+    db.execute("ALTER TABLE context ADD COLUMN revision TEXT")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,11 +31,11 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class RecordedContext:
-    """One sampled context: `at` is when it came in, `recorded` what of it was kept at all."""
+    """One sampled context: `at` is when it came in, `revision` what its sender decided by."""
 
     at: int
     context: dict[str, Any]
-    recorded: frozenset[str]
+    revision: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,16 +137,35 @@ def usage(
     return {name: tallies.get(name, _Tally()).usage(seen.get(name)) for name in {**seen, **tallies}}
 
 
+def last_seen(connection: sqlite3.Connection, environment: int) -> dict[str, int]:
+    """When each flag was last counted, epoch milliseconds."""
+    sql = "SELECT flag, at FROM flag_seen WHERE environment_id = ?"
+    return dict(connection.execute(sql, (environment,)).fetchall())
+
+
+def hours(
+    connection: sqlite3.Connection, environment: int, now: int, flags: Collection[str]
+) -> dict[str, tuple[int, ...]]:
+    """The 24 hourly sums of each of these flags, the oldest first; by key lookups alone."""
+    first = now // HOUR - HOURS + 1
+    sums = {flag: [0] * HOURS for flag in flags}
+    for hour, flag, n in connection.execute(
+        "SELECT hour, flag, sum(n) FROM count_hour WHERE environment_id = ?"
+        " AND hour IN (SELECT value FROM json_each(?))"
+        " AND flag IN (SELECT value FROM json_each(?)) GROUP BY hour, flag",
+        (environment, json.dumps([*range(first, first + HOURS)]), json.dumps([*sums])),
+    ):
+        sums[flag][hour - first] = n
+    return {flag: tuple(found) for flag, found in sums.items()}
+
+
 def contexts(connection: sqlite3.Connection, environment: int, limit: int) -> list[RecordedContext]:
     """The newest recorded contexts, the newest first."""
     rows = connection.execute(
-        "SELECT at, body FROM context WHERE environment_id = ? ORDER BY n DESC LIMIT ?",
+        "SELECT at, body, revision FROM context WHERE environment_id = ? ORDER BY n DESC LIMIT ?",
         (environment, min(limit, RING)),
-    ).fetchall()
-    read = [(row["at"], json.loads(row["body"])) for row in rows]
-    # an attribute that any context has was recorded; one that none has may just be unrecorded
-    recorded = frozenset(name for _, context in read for name in context)
-    return [RecordedContext(at, context, recorded) for at, context in read]
+    )
+    return [RecordedContext(row["at"], json.loads(row["body"]), row["revision"]) for row in rows]
 
 
 def losses(connection: sqlite3.Connection, environment: int) -> list[Loss]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Container
 from dataclasses import dataclass
 
-from flagloop_server.store.events.batch import Ack, Batch, Row
+from flagloop_server.store.events.batch import Ack, Batch, Lost, Row
+from flagloop_server.store.events.names import LOSS, Names
 
 RING = 10_000
 """Recorded contexts kept for each environment."""
@@ -60,13 +62,15 @@ class Stored:
     fresh: list[Row]
 
 
-def write_batch(connection: sqlite3.Connection, job: Job) -> Stored:
+def write_batch(connection: sqlite3.Connection, job: Job, names: Names) -> Stored:
     """Write one batch; a repeated one adds only events that are not there yet."""
     batch = job.batch
     fresh = _write_events(connection, job)
     if _is_new(connection, job):
-        _write_counts(connection, job)
-        _write_losses(connection, job)
+        named = {one.flag for one in batch.counts} | {one.flag for one in batch.lost if one.flag}
+        kept = names.admit(connection, job.environment, named)
+        lost = _write_counts(connection, job, kept)
+        _write_losses(connection, job, kept, lost)
         _write_contexts(connection, job)
     _write_instance(connection, job)
     ack = Ack(len(fresh), len(batch.rows) - len(fresh), batch.rejected)
@@ -128,9 +132,13 @@ def _write_events(connection: sqlite3.Connection, job: Job) -> list[Row]:
     return fresh
 
 
-def _write_counts(connection: sqlite3.Connection, job: Job) -> None:
-    minutes, hours, seen = [], [], {}
+def _write_counts(connection: sqlite3.Connection, job: Job, kept: Container[str]) -> int:
+    """Write the counts of flags in `kept`; returns how many evaluations the others had."""
+    minutes, hours, seen, left_out = [], [], {}, 0
     for count in job.batch.counts:
+        if count.flag not in kept:
+            left_out += count.n
+            continue
         at = job.received if count.minute is None else count.minute * MINUTE + job.skew
         if not job.received - KEPT_MINUTES < at <= job.received + MINUTE:
             at = job.received  # a clock that is this wrong says nothing
@@ -145,10 +153,17 @@ def _write_counts(connection: sqlite3.Connection, job: Job) -> None:
         " ON CONFLICT DO UPDATE SET at = max(at, excluded.at)",
         [(job.environment, flag, at) for flag, at in seen.items()],
     )
+    return left_out
 
 
-def _write_losses(connection: sqlite3.Connection, job: Job) -> None:
+def _write_losses(
+    connection: sqlite3.Connection, job: Job, kept: Container[str], left_out: int
+) -> None:
+    """Write what the sender lost, and `left_out` evaluations that were not kept here."""
     instance = job.batch.instance
+    lost = list(job.batch.lost)
+    if left_out:
+        lost.append(Lost(reason=LOSS, n=left_out))
     connection.executemany(
         "INSERT INTO loss (environment_id, instance, reason, flag, variant, n, at)"
         " VALUES (?,?,?,?,?,?,?)"
@@ -157,13 +172,13 @@ def _write_losses(connection: sqlite3.Connection, job: Job) -> None:
             (
                 job.environment,
                 instance.id if instance else "",
-                lost.reason,
-                lost.flag or "",
-                lost.variant or "",
-                lost.n,
+                one.reason,
+                one.flag if one.flag in kept else "",
+                one.variant if one.variant and one.flag in kept else "",
+                one.n,
                 job.received,
             )
-            for lost in job.batch.lost
+            for one in lost
         ],
     )
 
@@ -177,9 +192,10 @@ def _write_contexts(connection: sqlite3.Connection, job: Job) -> None:
     ).fetchone()[0]
     first = 0 if last is None else last + 1
     connection.executemany(
-        "INSERT OR REPLACE INTO context (environment_id, slot, n, at, body) VALUES (?,?,?,?,?)",
+        "INSERT OR REPLACE INTO context (environment_id, slot, n, at, revision, body)"
+        " VALUES (?,?,?,?,?,?)",
         [
-            (job.environment, n % RING, n, job.received, body)
+            (job.environment, n % RING, n, job.received, job.batch.revision, body)
             for n, body in enumerate(contexts, first)
         ],
     )

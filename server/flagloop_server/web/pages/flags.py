@@ -56,7 +56,7 @@ def flag_list(environment: str) -> ResponseReturnValue:
     env, _ = enter("view", environment)
     app = application()
     parsed = definitions(app.store.document(environment))
-    rows = overview.flag_rows(parsed, app.store.events.usage(env.id), now_ms())
+    rows = overview.flag_rows(parsed, app.events.last_seen(env.id), now_ms())
     wanted = overview.Filter(
         text=request.args.get("q", ""),
         state=request.args.get("state", ""),
@@ -65,12 +65,14 @@ def flag_list(environment: str) -> ResponseReturnValue:
     )
     found = overview.select(rows, wanted)
     first = max(0, request.args.get("start", 1, type=whole) - 1)
+    shown = found[first : first + PAGE]
     return page(
         "flag_list.html",
         env,
         rows=rows,
         found=found,
-        shown=found[first : first + PAGE],
+        shown=shown,
+        hours=app.events.hours(env.id, [row.key for row in shown]),
         first=first,
         step=PAGE,
         wanted=wanted,

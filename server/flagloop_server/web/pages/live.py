@@ -56,7 +56,7 @@ def state(seen: Subject) -> dict[str, Any]:
     running = [one for one in instances if now - one.last_seen_ms <= RECENT_MS]
     lineage, needed = seen.stored.lineage, seen.stored.item_revisions.get(("flags", key), 0)
     return {
-        "row": overview.flag_row(key, seen.flag, seen.document, seen.usage, now),
+        "row": overview.flag_row(key, seen.flag, seen.document, seen.usage.last_seen_ms, now),
         "changed": last[0] if last else None,
         "instances": len(running),
         "reached": sum(overview.has_revision(one.revision, lineage, needed) for one in running),

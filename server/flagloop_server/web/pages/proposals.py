@@ -18,6 +18,7 @@ from flagloop_server import changes as change
 from flagloop_server import overview, whatif
 from flagloop_server.definitions import definitions
 from flagloop_server.itemtext import dedented
+from flagloop_server.recording import recording
 from flagloop_server.store import Environment, now_ms
 from flagloop_server.web import application
 from flagloop_server.web.pages.frame import back_to_flag, blueprint, enter, fragment, page
@@ -70,7 +71,7 @@ def propose(env: Environment, planned: change.Change) -> Proposal:
         effect = whatif.what_if(
             before.mapping,
             after.mapping,
-            app.store.events.contexts(env.id),
+            recording(app.store, env, app.events.contexts(env.id)),
             preview.changed,
             now_ms() / 1000,
         )

@@ -189,3 +189,21 @@ def test_bad_counts_losses_and_contexts_are_counted_not_fatal() -> None:
         1,
     )
     assert found.malformed == 3 + 1 + 3
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [(8, "8"), (2**53, str(2**53)), ("k3x9.8", "k3x9.8"), (None, None)]
+)
+def test_a_revision_may_be_a_number(given: object, kept: str | None) -> None:
+    """A sender that counts revisions says the same with a number; it is kept as text."""
+    found = decode_batch(batch({**EXPOSURE, "revision": given}, revision=given))
+    assert found.rejected == ()
+    assert (found.rows[0].revision, found.revision) == (kept, kept)
+
+
+@pytest.mark.parametrize("given", [2**53 + 1, 10**400, -1, 1.5, True, "x" * 201])
+def test_an_odd_revision_spoils_its_exposure_alone(given: object) -> None:
+    """The exposure is rejected with what is wrong, the next one is taken."""
+    found = decode_batch(batch({**EXPOSURE, "revision": given}, {**EXPOSURE, "id": None}))
+    assert [index for index, _ in found.rejected] == [0]
+    assert len(found.rows) == 1

@@ -1,0 +1,46 @@
+"""Which flag names of counts are kept: keys of applications must not fill the disk with names."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Collection
+
+MOST_STRANGERS = 1_000
+"""Names in an environment that are no flags of its document; evaluations of more are a loss."""
+
+LOSS = "unknown_flags"
+"""The reason under which such evaluations are counted as lost."""
+
+
+class Names:
+    """The names that each environment has counts of; for the writer thread alone.
+
+    `flags` gives the flags that an environment's document has: those are always kept.
+    """
+
+    def __init__(self, flags: Callable[[int], Collection[str]]) -> None:
+        self._flags = flags
+        self._kept: dict[int, set[str]] = {}
+
+    def forget(self) -> None:
+        """Read the names anew when they are needed again (old ones were deleted)."""
+        self._kept.clear()
+
+    def admit(
+        self, connection: sqlite3.Connection, environment: int, names: Collection[str]
+    ) -> set[str]:
+        """Those of `names` whose counts are to be kept."""
+        kept = self._kept.get(environment)
+        if kept is None:
+            sql = "SELECT flag FROM flag_seen WHERE environment_id = ?"
+            kept = {row[0] for row in connection.execute(sql, (environment,))}
+            self._kept[environment] = kept
+        wanted = set(names)
+        fresh = wanted - kept
+        if fresh:
+            flags = set(self._flags(environment))
+            strangers = sorted(fresh - flags)
+            room = max(0, MOST_STRANGERS - len(kept - flags))
+            kept |= fresh & flags
+            kept.update(strangers[:room])
+        return wanted & kept

@@ -1,0 +1,141 @@
+"""What pages ask the event log: bounded by what they show, not by what was counted."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flagloop_server.store.database import connect
+from flagloop_server.store.events import (
+    Ack,
+    EventLog,
+    RecordedContext,
+    decode_batch,
+    names,
+    reading,
+)
+
+NOW = 1_800_000_000_000
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[EventLog]:
+    """An empty log of an environment 1 that has the flags `known` and `later`."""
+    flags = {1: ["known", "later"]}
+    made = EventLog(
+        tmp_path / "events.db", clock=lambda: NOW, flags=lambda place: flags.get(place, [])
+    )
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def send(log: EventLog) -> Callable[..., Ack]:
+    """Send a batch and wait for its commit."""
+
+    def run(env: int = 1, **words: Any) -> Ack:
+        raw = json.dumps({"events": [], "batch": str(uuid.uuid4()), **words}).encode()
+        return log.submit(env, 7, NOW, decode_batch(raw)).result(30)
+
+    return run
+
+
+def count(flag: str, n: int = 1, hours_ago: int = 0, **more: str) -> dict[str, Any]:
+    """A count's wire form."""
+    return {"flag": flag, "n": n, "minute": NOW // MINUTE - 60 * hours_ago, **more}
+
+
+def test_hours_of_a_few_flags(log: EventLog, send: Callable[..., Ack]) -> None:
+    """24 sums each, over variants and rules; nothing of others or of before."""
+    counts = [count("known", 1, variant="a"), count("known", 2, variant="b", rule="r")]
+    counts += [count("known", 4, 23), count("known", 8, 24), count("later", 16)]
+    send(counts=counts)
+    send(env=2, counts=[count("known", 32)])
+    found = log.hours(1, ["known", "never"])
+    assert found == {"known": (4, *[0] * 22, 3), "never": (0,) * 24}
+    assert found["known"] == log.usage(1)["known"].hours
+    assert log.hours(1, []) == {}
+
+
+def test_last_seen_is_of_each_flag_ever_counted(log: EventLog, send: Callable[..., Ack]) -> None:
+    """By environment; flags that nobody asked for are missing."""
+    send(counts=[count("known")])
+    send(env=2, counts=[count("later")])
+    assert log.last_seen(1) == {"known": NOW}
+    assert log.last_seen(3) == {}
+
+
+def test_hours_read_only_the_flags_that_are_asked_for(tmp_path: Path, log: EventLog) -> None:
+    """The work is that of 5 flags, whether 50 or 1,000 were counted."""
+    connection = connect(tmp_path / "events.db")
+    steps = []
+    for first, last in ((0, 50), (50, 1000)):
+        connection.executemany(
+            "INSERT INTO count_hour (environment_id, hour, flag, variant, rule, reason, n)"
+            " VALUES (1, ?, ?, 'a', '', '', 1)",
+            [(NOW // HOUR - h, f"f{n}") for n in range(first, last) for h in range(24)],
+        )
+        ticks: list[int] = []
+        connection.set_progress_handler(lambda ticks=ticks: ticks.append(1), 100)
+        found = reading.hours(connection, 1, NOW, [f"f{n}" for n in range(5)])
+        connection.set_progress_handler(None, 0)
+        assert set(found.values()) == {(1,) * 24}
+        steps.append(len(ticks))
+    connection.close()
+    assert steps[1] <= steps[0] * 1.2
+
+
+def test_a_context_remembers_what_its_sender_decided_by(
+    log: EventLog, send: Callable[..., Ack]
+) -> None:
+    """A number alone is taken for a revision too."""
+    send(contexts=[{"key": "a"}], revision="l.7")
+    send(contexts=[{"key": "b"}], revision=7)
+    send(contexts=[{"key": "c"}])
+    assert log.contexts(1) == [
+        RecordedContext(NOW, {"key": "c"}, None),
+        RecordedContext(NOW, {"key": "b"}, "7"),
+        RecordedContext(NOW, {"key": "a"}, "l.7"),
+    ]
+
+
+def test_names_that_are_no_flags_are_bounded_and_their_evaluations_a_loss(
+    log: EventLog, send: Callable[..., Ack], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key cannot fill the disk with names; flags of the document always count."""
+    monkeypatch.setattr(names, "MOST_STRANGERS", 3)
+    send(counts=[count("known"), *(count(f"s{n}", 2) for n in range(5))])
+    assert set(log.last_seen(1)) == {"known", "s0", "s1", "s2"}
+    send(counts=[count("later"), count("s0"), count("s9", 10)])
+    assert set(log.last_seen(1)) == {"known", "later", "s0", "s1", "s2"}
+    assert [(one.reason, one.flag, one.n) for one in log.losses(1)] == [(names.LOSS, None, 14)]
+    send(env=2, counts=[count("s9")])
+    assert set(log.last_seen(2)) == {"s9"}
+
+
+def test_the_bound_holds_after_a_restart_and_for_losses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The names are those in the file; what a sender lost is kept, its odd names are not."""
+    monkeypatch.setattr(names, "MOST_STRANGERS", 2)
+    for flag in ("s0", "s1", "s2"):
+        log = EventLog(tmp_path / "events.db", clock=lambda: NOW)
+        lost = [{"reason": "full", "flag": flag, "variant": "a", "n": 1}]
+        raw = json.dumps({"events": [], "counts": [count(flag)], "lost": lost}).encode()
+        log.submit(1, 7, NOW, decode_batch(raw)).result(30)
+        seen, losses = set(log.last_seen(1)), log.losses(1)
+        log.close()
+    assert seen == {"s0", "s1"}
+    assert {(one.reason, one.flag, one.variant) for one in losses} == {
+        ("full", "s0", "a"),
+        ("full", "s1", "a"),
+        ("full", None, None),
+        (names.LOSS, None, None),
+    }
