@@ -65,6 +65,22 @@ def make_key(place: Any, kind: str) -> tuple[int, str]:
     return info.id, secret
 
 
+def test_an_archived_environment(place: Any, until: Callable[..., Any]) -> None:
+    """It serves nothing new and says why; brought back, what waited is stored."""
+    place.put(DOCUMENT)
+    client = place.client()
+    before = served(client)
+    place.store.archive_environment(place.name, SYSTEM)
+    assert until(lambda: client.status()["refresh"]["error"])
+    assert "archived" in client.status()["problem"]
+    assert "no flagloop server" not in client.status()["problem"]
+    assert served(client) == before
+    place.store.unarchive_environment(place.name, SYSTEM)
+    assert until(lambda: client.status()["refresh"]["error"] is None)
+    assert client.flush(15)
+    assert len(place.events()) == len(USERS)
+
+
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "flipped": lambda content: content[:-30] + bytes([content[-30] ^ 1]) + content[-29:],
     "cut": lambda content: content[: len(content) // 2],

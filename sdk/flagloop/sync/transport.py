@@ -202,6 +202,8 @@ class Transport:
             return
         text = status_text(answer.status, answer.headers.get("Location"))
         said = error_message(answer.body) if answer.status != 401 else None
+        if said and answer.status == 404:
+            text = "answered 404"  # nobody but a flagloop server says why
         raise TransportError(
             f"{self.url}: {text}" + (f" ({said})" if said else ""),
             answer.status,

@@ -126,6 +126,14 @@ def test_the_servers_own_words_are_passed_on(loopback: Any) -> None:
         quick(loopback.url).ruleset()
 
 
+def test_a_404_that_says_why_is_a_flagloop_servers(loopback: Any) -> None:
+    """An archived environment is no wrong url."""
+    loopback.body(b'{"error": {"code": "x", "message": "the environment is archived"}}', 404)
+    with pytest.raises(TransportError, match="archived") as caught:
+        quick(loopback.url).ruleset()
+    assert "no flagloop server" not in str(caught.value)
+
+
 def test_a_redirect_is_not_followed(loopback: Any) -> None:
     """The key goes to no other place than the one that was named."""
     loopback.body(b"", 302, Location="http://elsewhere.test/")
