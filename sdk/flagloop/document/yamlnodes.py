@@ -31,8 +31,9 @@ _COLON = re.compile(r"[ \t]*:")
 _FORBIDDEN = re.compile(
     r"[^\t\n\r -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]|\r(?!\n)"
 )
+_NO_TABS = "indent with spaces, not tabs"
 _HINTS = (
-    ("found character '\\t'", "indent with spaces, not tabs"),
+    ("found a tab character", _NO_TABS),
     ("cannot start any token", "put the text in quotes"),
     ("mapping values are not allowed", "check the indentation, and quote text that holds ': '"),
     ("could not find expected ':'", "every line of a mapping is 'key: value'"),
@@ -109,7 +110,7 @@ def build(text: str) -> Tree:
         for event in yaml.parse(text, Loader=yaml.CSafeLoader):
             builder.take(event)
     except yaml.MarkedYAMLError as error:
-        raise DocumentError([*builder.tree.problems, _syntax(error)]) from None
+        raise DocumentError([*builder.tree.problems, _syntax(error, text)]) from None
     except yaml.YAMLError as error:
         raise DocumentError([*builder.tree.problems, Problem(str(error), line=1)]) from None
     return builder.tree
@@ -127,12 +128,14 @@ def _forbidden(character: str, line: int) -> Problem:
     return Problem(f"the character U+{ord(character):04X} is not allowed", line=line)
 
 
-def _syntax(error: yaml.MarkedYAMLError) -> Problem:
+def _syntax(error: yaml.MarkedYAMLError, text: str) -> Problem:
     parts = [str(part) for part in (error.problem, error.context) if part]
     message = ", ".join(parts) or "not YAML"
     mark = error.problem_mark or error.context_mark
     line = None if mark is None else mark.line + 1
     hint = next((hint for words, hint in _HINTS if words in message), None)
+    if mark is not None and text[mark.index : mark.index + 1] == "\t":
+        hint = _NO_TABS
     return Problem(message, line=line, hint=hint)
 
 

@@ -291,3 +291,10 @@ def test_the_example_file_is_read_and_written_back(root):
     """The file that teaches every word goes through unchanged."""
     raw = (root / "flags.example.yaml").read_bytes()
     assert parse(raw).raw == raw
+
+
+@pytest.mark.parametrize("text", ["a:\n\tb: 1\n", "a: 1\n\tb: 2\n", "a:\n  - x\n\t- y\n"])
+def test_a_tab_in_the_indentation_is_named(text: str) -> None:
+    """Nobody sees a tab, and libyaml speaks of a token: the hint says what to do."""
+    with pytest.raises(DocumentError, match="indent with spaces, not tabs"):
+        parse(text)
