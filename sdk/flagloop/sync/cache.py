@@ -85,7 +85,9 @@ class DiskCache:
         _sync_folder(self.path.parent)
 
     def _read(self) -> bytes:
-        handle = os.open(self.path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        # No link is followed, and a pipe in its place is not waited for.
+        flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        handle = os.open(self.path, os.O_RDONLY | flags)
         with os.fdopen(handle, "rb") as file:
             about = os.fstat(file.fileno())
             if not stat.S_ISREG(about.st_mode):

@@ -105,6 +105,15 @@ def test_a_folder_in_its_place_is_no_copy(cache: DiskCache) -> None:
         cache.load()
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes in folders")
+def test_a_pipe_in_its_place_is_not_waited_for(cache: DiskCache) -> None:
+    """Nobody may ever write into it, and the constructor of a client waits for nothing."""
+    cache.path.parent.mkdir(parents=True)
+    os.mkfifo(cache.path, 0o600)
+    with pytest.raises(DamagedError, match="is no file"):
+        cache.load()
+
+
 def test_a_huge_file_is_refused(cache: DiskCache, monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit of the wire holds for the disk too."""
     cache.save(BODY + b" " * 4096, 1.0)
