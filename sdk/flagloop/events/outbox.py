@@ -163,8 +163,9 @@ class Outbox:
     def stumble(self, problem: Exception) -> float:
         """After `step` raised: seconds to wait. A batch that makes it raise is given up."""
         self._stumbles += 1
-        LOG.warning("flagloop: sending events failed: %s", type(problem).__name__)
-        self._fail(f"{type(problem).__name__}: {problem}"[:200])
+        kind = type(problem).__name__
+        # A log gets the kind alone: the text of whatever was raised may hold an attribute.
+        self._fail(f"{kind}: {problem}"[:200], kind)
         if self._stumbles >= STUMBLES and self._batches:
             self._stumbles = 0
             self._lose(self._batches.popleft(), "error")
@@ -299,9 +300,10 @@ class Outbox:
         for origin in batch.origins:
             self._from.losses.add(reason, origin.flag, origin.variant)
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str, logged: str | None = None) -> None:
         if not self.failures:
-            LOG.warning("flagloop: events are not delivered and will be tried again: %s", reason)
+            text = logged or reason
+            LOG.warning("flagloop: events are not delivered and will be tried again: %s", text)
         self.failures += 1
         self.last_error = reason
 

@@ -257,6 +257,17 @@ def test_a_send_that_raises_anything_else_is_given_up_in_the_end(world: Any) -> 
     assert world.losses.totals == {"error": 3}
 
 
+def test_what_another_error_says_is_kept_out_of_the_log(
+    world: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its text may hold what an application knows of a user: only `status` tells it."""
+    problem = ValueError("no column for ada@example.com")
+    world.outbox.stumble(problem)
+    assert "ValueError" in caplog.text
+    assert "ada@" not in caplog.text
+    assert world.outbox.last_error == "ValueError: no column for ada@example.com"
+
+
 def test_abandoning_counts_all_that_is_left(make_world: Any, down: Any) -> None:
     """At the end every record is sent, lost or counted as closed."""
     world = make_world(queue=1000, events=50)
