@@ -12,6 +12,7 @@ from flagloop_server.app import Application
 from flagloop_server.store import Actor
 from flagloop_server.web.pages import live
 
+BEN = Actor("person", "ben@example.com")
 FLAG = "/environments/production/flags/cta_color"
 EVIL = "<script>alert(1)</script>\"'"
 
@@ -105,8 +106,10 @@ def test_a_long_list_comes_in_pages(shop: Application, visit: Any) -> None:
 
 def test_an_empty_environment_teaches_the_next_command(visit: Any) -> None:
     """The real address is there to paste; the key is a placeholder."""
-    html = visit("admin", "*").get("/environments/development/flags").text
-    assert "flagloop push flags.yaml --url http://localhost --key KEY --env development" in html
+    visitor = visit("admin", "*")
+    for page in ("flags", "document"):
+        html = visitor.get(f"/environments/development/{page}").text
+        assert "flagloop push flags.yaml --url http://localhost --key KEY --env development" in html
 
 
 def test_kill_undo_restore(shop: Application, visit: Any) -> None:
@@ -273,6 +276,36 @@ def test_the_document_is_downloaded_byte_for_byte(shop: Application, visit: Any)
     assert visitor.client.get(path).data == shop.store.document("production").document.raw
     old = visitor.client.get(f"{path}?revision=1")
     assert old.data == shop.store.document("production", 1).document.raw
+
+
+def test_silence_of_the_instances_is_said(visit: Any) -> None:
+    """Nobody who killed a flag may take "nothing was heard" for "it is off everywhere"."""
+    assert "No instance was heard of in the last 2 minutes" in visit("viewer").get(FLAG).text
+
+
+def test_a_killed_flag_shows_what_everyone_gets(shop: Application, visit: Any) -> None:
+    """The off variant has its line at once, before anything was evaluated."""
+    assert "<strong>off</strong>" not in visit("viewer").get(FLAG).text
+    shop.changes.apply(change.kill("production", "cta_color"), BEN, "INC-77")
+    assert "<strong>off</strong>" in visit("viewer", "*").get(FLAG).text
+
+
+def test_a_revert_that_cannot_take_back_a_kill_says_what_can(shop: Application, visit: Any) -> None:
+    """A revert leaves runtime words alone, so it points to the page that has Restore."""
+    number = shop.store.environment("production").revision
+    shop.changes.apply(change.kill("production", "cta_color"), BEN, "INC-77")
+    page = visit("editor").get(
+        f"/environments/production/reports/revert?number={number}&section=flags&key=cta_color"
+    )
+    assert "This changes nothing" in page.text
+    assert f'on the page of <a href="{FLAG}">' in page.text.partition("<em>Restore</em>")[2]
+
+
+def test_one_revision_is_compared_with_nothing(visit: Any) -> None:
+    """No button that could only say "no difference"."""
+    visitor = visit("viewer")
+    assert "Compare</button>" not in visitor.get(f"{FLAG}/history").text
+    assert "Compare</button>" in visitor.get("/environments/production/history").text
 
 
 def test_live_parts_are_fragments(visit: Any) -> None:
