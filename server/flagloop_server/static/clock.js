@@ -1,4 +1,4 @@
-// Keeps "12 s ago" true: every <time data-ago> is told again each second.
+// Keeps "12 s ago" true: every <time data-ago> is told again each second, by the server's clock.
 
 const STEPS = [
   [60, 1, "s"],
@@ -13,9 +13,12 @@ export function ago(milliseconds) {
   return `${Math.floor(seconds / size)} ${unit} ago`;
 }
 
+// How far this browser's clock is ahead of the server's, in milliseconds.
+const ahead = Date.now() - Number(document.documentElement.dataset.now);
+
 function tell() {
   for (const time of document.querySelectorAll("time[data-ago]")) {
-    const text = ago(Date.now() - Date.parse(time.dateTime));
+    const text = ago(Date.now() - ahead - Date.parse(time.dateTime));
     if (time.textContent !== text) time.textContent = text;
   }
 }

@@ -2,6 +2,7 @@
 // GET to that address, the fragment that comes back replaces the target.
 
 const QUIET = 300;
+const FAILED = "This cannot be shown now. Press the button to try again.";
 
 export function startPreview() {
   for (const form of document.querySelectorAll("form[data-preview]")) {
@@ -13,13 +14,15 @@ export function startPreview() {
       const query = new URLSearchParams(new FormData(form));
       query.delete("csrf_token");
       const answer = await fetch(`${form.dataset.preview}?${query}`);
-      if (mine !== latest || answer.redirected) return;
-      target.innerHTML = await answer.text();
+      if (mine !== latest) return;
+      if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
+      const html = await answer.text();
+      if (mine === latest) target.innerHTML = html;
     };
     form.addEventListener("input", (event) => {
       if (!event.target.matches("[data-preview-field]")) return;
       clearTimeout(timer);
-      timer = setTimeout(() => show().catch(() => {}), QUIET);
+      timer = setTimeout(() => show().catch(() => (target.textContent = FAILED)), QUIET);
     });
   }
 }
