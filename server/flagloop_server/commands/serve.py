@@ -185,5 +185,5 @@ def merge_flags(changes: Changes, file: Path, environment: str) -> str:
         return f"{listed}\n{file} is not used; the stored document stays in force"
     notes = "".join(f"\n{note}" for note in done.notes)
     if not done.applied:
-        return f"{environment} is as {file} says, revision {done.revision}{notes}"
+        return f"{file} has nothing new for {environment}, revision {done.revision}{notes}"
     return f"{file} is merged into {environment}, revision {done.revision}{notes}"

@@ -178,7 +178,7 @@ def test_flags_are_merged_at_each_start(tmp_path: Path, start_server: Any) -> No
     assert "is merged into development" in said
     assert text == START
     said, text = start()
-    assert "development is as" in said
+    assert "has nothing new for development" in said
     file.write_text(START.replace("description", "desciption"))
     said, text = start()
     assert f"{file}:3: " in said
