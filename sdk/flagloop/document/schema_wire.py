@@ -108,21 +108,27 @@ def with_runtime(section: str, item: Any, words: Mapping[Path, Any]) -> Any:
     """A copy of the item that has exactly these runtime words.
 
     A word keeps its place where the item has it already; words of rules that the item does not
-    have (or that roll nothing out) are passed over.
+    have (or that roll nothing out) are passed over. A rule that was renamed and has its old name
+    as `salt` is still that rule: so a new name moves nobody.
     """
     if not isinstance(item, dict):
         return item
     changed = _set(item, {w: (w,) for w in RUNTIME_WORDS.get(section, ())}, words)
-    if _rollout_rules(section, item):
-        changed["rules"] = [_with_stage(rule, words) for rule in item["rules"]]
+    rules = _rollout_rules(section, item)
+    if rules:
+        gone = {path[1] for path in words if path[0] == "rules"} - {r["name"] for r in rules}
+        changed["rules"] = [_with_stage(rule, words, gone) for rule in item["rules"]]
     return changed
 
 
-def _with_stage(rule: Any, words: Mapping[Path, Any]) -> Any:
+def _with_stage(rule: Any, words: Mapping[Path, Any], gone: set[str | int]) -> Any:
+    """The rule with its words; `gone` are the names in `words` that no rule has any more."""
     if not _rolls_out(rule):
         return rule
+    salt = rule.get("salt")
+    name = salt if isinstance(salt, str) and salt in gone else rule["name"]
     places: dict[str, Path] = {
-        word: ("rules", rule["name"], "rollout", word) for word in RUNTIME_ROLLOUT_WORDS
+        word: ("rules", name, "rollout", word) for word in RUNTIME_ROLLOUT_WORDS
     }
     return {**rule, "rollout": _set(rule["rollout"], places, words)}
 

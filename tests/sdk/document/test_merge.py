@@ -189,6 +189,17 @@ def test_a_file_cannot_move_a_running_rollout():
     assert applied.ignored == ()
 
 
+def test_a_renamed_rule_keeps_its_stage_with_its_salt():
+    """With the old name as salt its units stay where they are, so the new name moves nobody."""
+    base = parse(BASE)
+    renamed = BASE.replace("name: canary", "name: wide\n        salt: canary")
+    merged = merge(base, parse(renamed), at_stage(base, "25%"))
+    rule = merged.document.items["flags", "new_ranker"].mapping["rules"][0]
+    assert (rule["name"], rule["salt"], rule["rollout"]["stage"]) == ("wide", "canary", "25%")
+    other = merge(base, parse(BASE.replace("name: canary", "name: wide")), at_stage(base, "25%"))
+    assert "stage" not in other.document.items["flags", "new_ranker"].mapping["rules"][0]["rollout"]
+
+
 def test_state_revives_what_the_file_has_alive():
     """`state` gives items the runtime words of the file, also where it has none."""
     base = parse(BASE)
