@@ -173,7 +173,7 @@ def examine(text: str | bytes) -> tuple[DocumentText, list[Problem]]:
 
     For showing every problem of a file at once, those of its meaning too. Where an error is
     among the problems the document is good for reading only (a key that is there twice counts
-    with its first value). Raises DocumentError where nothing can be read.
+    with one of its values). Raises DocumentError where nothing can be read.
     """
     full = _decode(text)
     body = full.removeprefix(BOM)
