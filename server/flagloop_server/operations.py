@@ -12,6 +12,9 @@ from flagloop_server.telemetry import Metrics, Reading, gauge
 if TYPE_CHECKING:
     from flagloop_server.app import Application
 
+MOST_REASONS = 20
+"""Reasons of losses with a label of their own: senders name them, also those with public keys."""
+
 
 class Operations:
     """Reads an application; every method may block."""
@@ -112,8 +115,11 @@ class Operations:
         yield Reading("flagloop_commits", "Commits.", "counter", (), (((), float(stats.commits)),))
         lost: Counter[tuple[str, ...]] = Counter()
         for environment in self._app.store.environments():
+            reasons = Counter[str]()
             for loss in self._app.events.losses(environment.id):
-                lost[environment.key, loss.reason] += loss.n
+                reasons[loss.reason] += loss.n
+            for place, (reason, n) in enumerate(reasons.most_common()):
+                lost[environment.key, reason if place < MOST_REASONS else "other"] += n
         yield Reading(
             "flagloop_lost",
             "Records that SDKs say they lost.",

@@ -69,6 +69,18 @@ def test_metrics_tell_requests_revisions_and_losses(app: Any, call: Any) -> None
     assert key not in text
 
 
+def test_senders_cannot_make_labels_without_end(app: Any, call: Any) -> None:
+    """They name the reasons of their losses; the metrics have twenty, and "other" for the rest."""
+    header = [("authorization", f"Bearer {dict(app.first_keys)['production']}")]
+    lost = [{"reason": f"reason {n}", "n": 100 - n} for n in range(50)]
+    body = json.dumps({"events": [], "lost": lost}).encode()
+    assert call(app.asgi, "POST", "/api/v1/events", header, body).status == 200
+    text = call(app.asgi, "GET", "/metrics").body.decode()
+    assert text.count("flagloop_lost_total{") == 21
+    rest = sum(range(51, 81))
+    assert f'flagloop_lost_total{{environment="production",reason="other"}} {rest}.0' in text
+
+
 def test_the_last_use_of_keys_is_written(app: Any, call: Any) -> None:
     """Not at each request, but now and then and at the end."""
     info, secret = app.store.create_key("production", "server", "sdk", SYSTEM)
