@@ -21,10 +21,10 @@ from flagloop_server.store.records import Actor, LedgerRow, Verification
 GENESIS = bytes(32)
 
 _WITHOUT_REASON = (
-    "UPDATE {} SET reason = '' WHERE (environment_id, {}) ="
-    " (SELECT e.id, l.revision FROM ledger l JOIN environment e ON e.key = l.environment"
-    " WHERE l.seq = ? AND l.kind = 'change')"
+    "UPDATE {} SET reason = '' WHERE ({}, at, reason) ="
+    " (SELECT revision, at, reason FROM ledger WHERE seq = ? AND kind = 'change')"
 )
+"""Not by the environment's key: it may have another one by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +142,8 @@ class Ledger:
         text stays there. Raises NotFoundError for an unknown `seq`.
         """
         with self._file.write() as connection:
+            connection.execute(_WITHOUT_REASON.format("revision", "number"), (seq,))
+            connection.execute(_WITHOUT_REASON.format("archived_flag", "revision"), (seq,))
             changed = connection.execute(
                 "UPDATE ledger SET payload = NULL, reason = '', target = '', actor = ''"
                 " WHERE seq = ?",
@@ -149,8 +151,6 @@ class Ledger:
             ).rowcount
             if not changed:
                 raise NotFoundError(f"no ledger row {seq}")
-            connection.execute(_WITHOUT_REASON.format("revision", "number"), (seq,))
-            connection.execute(_WITHOUT_REASON.format("archived_flag", "revision"), (seq,))
             append(connection, at, actor, Entry("redact", f"ledger {seq}", reason))
 
 

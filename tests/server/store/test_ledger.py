@@ -101,14 +101,15 @@ def test_the_ledger_is_read_in_pages_and_by_environment(store: Store, ana: Actor
 
 
 def test_a_redaction_reaches_the_history(store: Store, ana: Actor) -> None:
-    """A name in a reason is gone from the revision as well."""
+    """A name in a reason is gone from the revision as well, whatever its environment is called."""
     from flagloop_server.changes import Changes, add_item, archive_flag
 
     store.create_environment("production", ana)
     changes = Changes(store)
     changes.apply(add_item("production", "flags", "a", {}), ana, "kept")
     changes.apply(archive_flag("production", "a"), ana, "for Jane Doe")
-    store.redact(store.audit()[0].seq, ana, "a name")
-    assert [row.reason for row in store.revisions("production")] == ["", "kept", ""]
-    assert [flag.reason for flag in store.archived_flags("production")] == [""]
+    store.rename_environment("production", "shop", ana)
+    store.redact(store.audit()[1].seq, ana, "a name")
+    assert [row.reason for row in store.revisions("shop")] == ["", "kept", ""]
+    assert [flag.reason for flag in store.archived_flags("shop")] == [""]
     assert store.verify().ok
