@@ -7,12 +7,15 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from flagloop.evaluation.bucketing import unit_of
+from flagloop.evaluation.decision import Decision, ErrorCode, Reason
+from flagloop.evaluation.ruleset import Ruleset
+from flagloop.events.delivery import Delivery
+from flagloop.events.outbox import Clocks
+from flagloop.sync.refresh import Refresh
+
 if TYPE_CHECKING:
-    from flagloop.evaluation.decision import Decision, ErrorCode
-    from flagloop.evaluation.ruleset import Ruleset
-    from flagloop.events.delivery import Delivery
     from flagloop.options import LocalOptions, Options
-    from flagloop.sync.refresh import Refresh
     from flagloop.sync.source import Snapshot, Source
     from flagloop.sync.transport import Transport
 
@@ -91,9 +94,6 @@ class Assembly:
         options: Options,
         first: Snapshot | None,
     ) -> None:
-        from flagloop.evaluation.ruleset import Ruleset
-        from flagloop.sync.refresh import Refresh
-
         self._clock = options.get("clock") or time.time
         self._transport = transport
         self._report(transport, options)
@@ -116,9 +116,6 @@ class Assembly:
 
     def _report(self, transport: Transport | None, options: Options) -> None:
         """Set what reports: to `events=` or else to the server; nothing where there is neither."""
-        from flagloop.events.delivery import Delivery
-        from flagloop.events.outbox import Clocks
-
         self._delivery: Delivery | None = None
         send = options.get("events") or (transport.post_events if transport is not None else None)
         if send is not None:
@@ -136,16 +133,12 @@ class Assembly:
 
     def _apply(self, snapshot: Snapshot) -> None:
         """Take a new snapshot of the source; in force unless something overrides it."""
-        from flagloop.evaluation.ruleset import Ruleset
-
         ruleset = Ruleset(snapshot.mapping, snapshot.revision, snapshot.environment)
         self._sourced = InForce(snapshot.mapping, ruleset)
         self._snapshot = snapshot
         self._install()
 
     def _override(self, mapping: Mapping[str, Any]) -> Callable[[], None]:
-        from flagloop.evaluation.ruleset import Ruleset
-
         mine = InForce(mapping, Ruleset(mapping))
         self._overrides = (*self._overrides, mine)
         self._install()
@@ -191,8 +184,6 @@ class Assembly:
 
     def _failed(self, flag: Any, problem: Exception, *, count: bool = True) -> Decision:
         """The decision when deciding raised: an unknown flag, or something of no use at all."""
-        from flagloop.evaluation.decision import Decision, ErrorCode, Reason
-
         # Whatever class it is of, what follows must not call its methods: they may raise, too.
         key = str.__str__(flag) if issubclass(type(flag), str) else NO_KEY
         if key not in self._table and key is not NO_KEY:
@@ -210,15 +201,11 @@ class Assembly:
 
     def _unexposed(self, decision: Decision, user: Mapping[str, Any], problem: Exception) -> None:
         """Recording an exposure raised; at 100% that is how a user without the unit looks."""
-        from flagloop.evaluation.bucketing import unit_of
-
         exposed = decision.exposed
         if exposed is not None and unit_of(user.get(exposed.unit_by)) is not None:
             self._note(problem)
 
     def _mismatch(self, decision: Decision) -> None:
-        from flagloop.evaluation.decision import ErrorCode
-
         self._count_error(decision.flag, ErrorCode.TYPE_MISMATCH)
 
     def _count_error(self, flag: str, code: ErrorCode | None) -> None:

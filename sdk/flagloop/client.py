@@ -1,7 +1,7 @@
 """The client: the verbs an application calls, put together from the other rooms.
 
-Whatever is heavy is imported when a client is made, on the caller's thread, so that importing
-this module costs next to nothing and no worker ever imports something for the first time.
+HTTP and YAML are heavy: they are imported when a client is made that needs them, on the caller's
+thread, so that no worker ever imports something for the first time.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from flagloop.assembly import Assembly
 from flagloop.context import as_mapping
+from flagloop.errors import ConfigError, TransportError
+from flagloop.options import LocalOptions, Options, check
+from flagloop.sync.source import FileSource, ServerSource, StaticSource
 
 if TYPE_CHECKING:
     from flagloop.assembly import Changed
@@ -21,7 +24,6 @@ if TYPE_CHECKING:
     from flagloop.evaluation.decision import Decision
     from flagloop.evaluation.explain import Explanation
     from flagloop.observation import Observation
-    from flagloop.options import LocalOptions, Options
 
 
 class Client(Assembly):
@@ -49,9 +51,6 @@ class Client(Assembly):
         cache: str | os.PathLike[str] | None = None,
         **options: Unpack[Options],
     ) -> None:
-        from flagloop.errors import ConfigError
-        from flagloop.options import Options, check
-        from flagloop.sync.source import ServerSource
         from flagloop.sync.transport import Transport
 
         check(options, Options)
@@ -73,10 +72,6 @@ class Client(Assembly):
         A broken file raises DocumentError with every problem here, and later leaves the last
         good one in force, which `status()` says. With `url` and `key` events go to that server.
         """
-        from flagloop.errors import ConfigError, TransportError
-        from flagloop.options import LocalOptions, check
-        from flagloop.sync.source import FileSource
-
         check(options, LocalOptions)
         source = FileSource(path)
         try:
@@ -91,10 +86,6 @@ class Client(Assembly):
 
         The mapping is not copied: leave it as it is.
         """
-        from flagloop.errors import ConfigError
-        from flagloop.options import LocalOptions, check
-        from flagloop.sync.source import StaticSource
-
         check(options, LocalOptions)
         if not isinstance(mapping, Mapping):
             raise ConfigError(f"a document is a mapping, not a {type(mapping).__name__}")
