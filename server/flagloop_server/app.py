@@ -6,6 +6,8 @@ import logging
 import sqlite3
 from types import TracebackType
 
+from flask import Response
+
 from flagloop_server.auth import Auth, first_start
 from flagloop_server.background import Background
 from flagloop_server.changes import Changes
@@ -24,6 +26,15 @@ log = logging.getLogger(__name__)
 
 TOUCH_SECONDS = 30.0
 """How often the last use of keys is written down."""
+
+
+def busy(error: sqlite3.OperationalError) -> Response:
+    """503 for a database that is locked, full or away; without a page where that reads it too."""
+    log.warning("the database refused: %s", error)
+    try:
+        return errors.handle(error)
+    except sqlite3.Error:
+        return errors.plain(error)
 
 
 class Application:
@@ -46,7 +57,7 @@ class Application:
         self.publisher = Publisher(self.store, self.changes)
         self.publisher.watch()
         self.flask = create_site(self)
-        self.flask.register_error_handler(sqlite3.OperationalError, errors.handle)
+        self.flask.register_error_handler(sqlite3.OperationalError, busy)
         self.background = Background()
         self.background.every(config.poll_seconds, "watch", self.publisher.watch)
         self.background.every(TOUCH_SECONDS, "touch-keys", self.touch_keys)

@@ -113,6 +113,17 @@ def handle(error: Exception) -> Response:
         title = CODES.get(found.status, "error").replace("_", " ").capitalize()
         page = pages.error_page(found.status, title, found.message, found.problems)
         response = make_response(page)
+    return finish(response, found)
+
+
+def plain(error: Exception) -> Response:
+    """The answer to `error` as text, for when not even a page can be made."""
+    found = failure(error)
+    return finish(make_response(found.message, {"Content-Type": "text/plain"}), found)
+
+
+def finish(response: Response, found: Failure) -> Response:
+    """Give an answer its status and headers."""
     response.status_code = found.status
     response.headers.update(found.headers)
     return response
