@@ -1,6 +1,12 @@
 """The one writer of definitions, and the changes that it can make."""
 
-from flagloop_server.changes.change import Change, Draft, MergeConflictError, Scene
+from flagloop_server.changes.change import (
+    Change,
+    Draft,
+    MergeConflictError,
+    Scene,
+    find_item,
+)
 from flagloop_server.changes.flags import (
     archive_flag,
     kill,
@@ -30,6 +36,7 @@ __all__ = [
     "Scene",
     "add_item",
     "archive_flag",
+    "find_item",
     "kill",
     "pause",
     "promote",

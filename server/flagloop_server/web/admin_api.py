@@ -13,7 +13,7 @@ from flagloop.document.merge import Merge
 from flagloop.document.problem import Problem, errors, path_text
 from flagloop.errors import DocumentError
 from flagloop_server import changes
-from flagloop_server.changes import Change, MergeConflictError
+from flagloop_server.changes import Change, MergeConflictError, find_item
 from flagloop_server.web import application, wire
 from flagloop_server.web.identity import Identity, require
 
@@ -24,7 +24,7 @@ class Push(wire.Body, frozen=True):
     """A file to be merged; `base` (a revision) wins over `base_text`."""
 
     text: str
-    base: int | None = None
+    base: wire.Number | None = None
     base_text: str | None = None
     state: bool = False
     dry_run: bool = False
@@ -38,10 +38,10 @@ class Share(wire.Reason, frozen=True, kw_only=True):
 
 
 class Item(wire.Reason, frozen=True, kw_only=True):
-    """An item's YAML text; `expected` is the revision that it was read at."""
+    """An item's YAML text; `expected` is the revision that it was read at, 0 for a new item."""
 
     text: str
-    expected: int | None = None
+    expected: wire.Number | None = None
 
 
 class Revert(wire.Reason, frozen=True):
@@ -178,7 +178,7 @@ def revisions(env: str) -> dict[str, Any]:
     return {"environment": env, "revisions": [wire.revision(row) for row in rows]}
 
 
-@blueprint.get("/revisions/<int:revision>")
+@blueprint.get(f"/revisions/<{wire.INTEGER}:revision>")
 def revision(env: str, revision: int) -> dict[str, Any]:
     """One revision with the texts of its items before and after."""
     require("view", env)
@@ -191,7 +191,7 @@ def revision(env: str, revision: int) -> dict[str, Any]:
     return {"environment": env, **row, "items": items}
 
 
-@blueprint.post("/revisions/<int:revision>/revert")
+@blueprint.post(f"/revisions/<{wire.INTEGER}:revision>/revert")
 def revert(env: str, revision: int) -> dict[str, Any]:
     """Bring the text of an old revision back as a new one."""
     who = require("edit", env)
@@ -226,5 +226,6 @@ def live(env: str, flag: str) -> dict[str, Any]:
     """Units exposed to each variant and what they did since the server started."""
     require("view", env)
     store = application().store
+    find_item(store.document(env), "flags", flag)
     seen = store.events.live(store.environment(env).id, flag)
     return {"environment": env, "flag": flag, **msgspec.to_builtins(seen)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import msgspec
 from flask import Blueprint, request
 
 from flagloop.errors import ForbiddenError, NotFoundError
@@ -38,7 +37,7 @@ class NewKey(wire.Body, frozen=True):
     kind: Literal["server", "client", "admin"]
     name: str
     role: Literal["viewer", "editor", "admin"] | None = None
-    expires_at: int | None = msgspec.field(default=None)
+    expires_at: wire.Number | None = None
 
 
 @blueprint.get("/whoami")
@@ -133,7 +132,7 @@ def create_key(env: str) -> tuple[dict[str, Any], int]:
     return {"key": secret, **wire.key(made)}, 201
 
 
-@blueprint.delete("/keys/<int:key_id>")
+@blueprint.delete(f"/keys/<{wire.INTEGER}:key_id>")
 def revoke_key(key_id: int) -> dict[str, Any]:
     """Revoke a key at once."""
     who = known()

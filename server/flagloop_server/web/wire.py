@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from flask import request
@@ -13,6 +13,13 @@ from flagloop_server.changes import Applied
 from flagloop_server.store import Environment, KeyInfo, LedgerRow, Ref, RevisionRow
 
 T = TypeVar("T")
+
+LARGEST = 2**53
+"""Of any number in a body, an address or a query: JSON's exact integers, which SQLite holds too."""
+
+Number = Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
+INTEGER = f"int(max={LARGEST})"
+"""The converter for numbers in the paths of routes."""
 
 PAGE = 50
 LARGEST_PAGE = 500
@@ -43,7 +50,7 @@ def number(name: str, default: int | None = None) -> int | None:
     text = request.args.get(name)
     if text is None:
         return default
-    if not (text.isascii() and text.isdigit() and len(text) < 16):
+    if not (text.isascii() and text.isdigit() and len(text) < 17 and int(text) <= LARGEST):
         raise BadRequest(f"'{name}' must be a whole number, not '{text}'")
     return int(text)
 

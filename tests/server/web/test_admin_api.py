@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from flagloop_server.store import SYSTEM
+
+if TYPE_CHECKING:
+    from flagloop_server.app import Application
 
 PRODUCTION = "/environments/production"
 
@@ -297,3 +302,36 @@ def test_a_key_of_one_environment_is_nothing_in_another(
     assert who("POST", "/environments", {"key": "qa"})[0] == 403
     _, listed = who("GET", "/environments")
     assert [item["key"] for item in listed["environments"]] == ["development"]
+
+
+def test_live_counts_follow_what_is_sent(app: Application, admin: Any, call: Any) -> None:
+    """Units exposed to each variant, and what they did, as soon as the batch is acknowledged."""
+    _, secret = app.store.create_key("production", "server", "s", SYSTEM)
+    headers = [("authorization", f"Bearer {secret}")]
+    exposures = [
+        {"type": "exposure", "flag": "cta_color", "variant": variant, "unit": unit, "at": 1}
+        for unit, variant in (("u-1", "control"), ("u-2", "treatment"), ("u-3", "treatment"))
+    ]
+    done = [{"type": "event", "event": "sign_up", "unit": "u-2", "at": 2, "value": 3}]
+    body = json.dumps({"events": exposures + done}).encode()
+    assert call(app.asgi, "POST", "/api/v1/events", headers, body).status == 200
+    status, live = admin("GET", f"{PRODUCTION}/flags/cta_color/live")
+    assert status == 200
+    assert (live["environment"], live["flag"]) == ("production", "cta_color")
+    assert live["units"] == {"control": 1, "treatment": 2}
+    assert live["events"] == {"sign_up": {"treatment": {"units": 1, "events": 1, "value": 3.0}}}
+    assert (live["mixed"], live["complete"]) == (0, True)
+    status, other = admin("GET", f"{PRODUCTION}/flags/new_checkout/live")
+    assert (status, other["units"], other["events"]) == (200, {}, {})
+
+
+def test_live_counts_of_an_unknown_flag_or_place_are_a_404(
+    admin: Any, caller: Callable[..., Any]
+) -> None:
+    """The message names the nearest flag; without a role there it is a 403."""
+    status, answer = admin("GET", f"{PRODUCTION}/flags/cta_colour/live")
+    assert status == 404
+    assert "did you mean 'cta_color'" in answer["error"]["message"]
+    assert admin("GET", "/environments/nowhere/flags/cta_color/live")[0] == 404
+    stranger = caller("development", "admin")
+    assert stranger("GET", f"{PRODUCTION}/flags/cta_color/live")[0] == 403
