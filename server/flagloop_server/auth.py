@@ -27,6 +27,7 @@ from flagloop_server.store import (
     Actor,
     KeyInfo,
     Link,
+    LinkPurpose,
     Role,
     SessionRow,
     Store,
@@ -233,9 +234,9 @@ class Auth:
         """A token that signs a person in once, within an hour."""
         return self._link("sign_in", user_id, SIGN_IN_LIFE)
 
-    def link(self, token: str) -> Link | None:
-        """The setup link of a token if it can still be used."""
-        return self._people.link(hash_key(token), "setup")
+    def link(self, token: str, purpose: LinkPurpose = "setup") -> Link | None:
+        """The link of a token if it can still be used; looking does not use it up."""
+        return self._people.link(hash_key(token), purpose)
 
     def complete_setup(
         self, token: str, *, password: str, email: str = "", name: str = ""
@@ -266,7 +267,7 @@ class Auth:
 
     def use_sign_in_link(self, token: str) -> Session:
         """Sign in by a one-time link; SignInError if it is used up or expired."""
-        link = self._people.link(hash_key(token), "sign_in")
+        link = self.link(token, "sign_in")
         if link is None or link.user_id is None or not self._people.use_link(link):
             raise SignInError("this link was used already or has expired")
         user = self._people.get(link.user_id)
@@ -340,7 +341,7 @@ class Auth:
         actor = Actor("person", email)
         return self._people.create(email, name.strip() or email, {EVERYWHERE: "admin"}, actor)
 
-    def _link(self, purpose: Literal["setup", "sign_in"], user_id: int | None, life: int) -> str:
+    def _link(self, purpose: LinkPurpose, user_id: int | None, life: int) -> str:
         token = secrets.token_urlsafe(32)
         expires_at = self._store.clock() + life
         self._people.add_link(hash_key(token), purpose, user_id, expires_at)

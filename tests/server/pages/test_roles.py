@@ -16,11 +16,12 @@ OPEN = {
     "setup_page",
     "sign_in",
     "sign_in_by_link",
+    "sign_in_link_page",
     "sign_in_page",
     "sign_out",
     "static",
 }
-ANYBODY_SIGNED_IN = {"start", "environment_list"}
+ANYBODY_SIGNED_IN = {"account", "change_password", "environment_list", "start"}
 NEEDS = {
     "flag_list": "viewer",
     "flag_page": "viewer",

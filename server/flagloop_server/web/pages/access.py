@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from flagloop.errors import ConfigError, NotFoundError
 from flagloop_server.auth import SHORTEST_PASSWORD, SignInError, TooManyAttemptsError
-from flagloop_server.store import Link
+from flagloop_server.store import EVERYWHERE, Link
 from flagloop_server.web import application
 from flagloop_server.web.identity import SESSION_COOKIE, end_session, identity, start_session
 from flagloop_server.web.pages.frame import (
@@ -70,13 +70,29 @@ def sign_in() -> ResponseReturnValue:
 
 
 @blueprint.get("/sign-in/<token>")
+def sign_in_link_page(token: str) -> ResponseReturnValue:
+    """A one-time signed-in link (the demo prints one): one button.
+
+    Looking does not use it up, since mail programs and chats look at links before people do.
+    """
+    link = application().auth.link(token, "sign_in")
+    if link is None:
+        return _sign_in_again("this link was used already or has expired")
+    return page("sign_in_link.html", next=own_address(request.args.get("next", "/")))
+
+
+@blueprint.post("/sign-in/<token>")
 def sign_in_by_link(token: str) -> ResponseReturnValue:
-    """A one-time signed-in link (the demo prints one)."""
+    """Use the link up and start a session."""
     try:
         session = application().auth.use_sign_in_link(token)
     except SignInError as error:
-        return page("sign_in.html", status=400, next="/", email="", wrong=str(error))
-    return _enter(session.token, own_address(request.args.get("next", "/")))
+        return _sign_in_again(str(error))
+    return _enter(session.token, own_address(request.form.get("next", "/")))
+
+
+def _sign_in_again(wrong: str) -> BaseResponse:
+    return page("sign_in.html", status=400, next="/", email="", wrong=wrong)
 
 
 @blueprint.post("/logout")
@@ -128,6 +144,34 @@ def _setup(link: Link, **values: Any) -> BaseResponse:
         name=request.form.get("name", ""),
         **values,
     )
+
+
+@blueprint.get("/account")
+def account() -> ResponseReturnValue:
+    """The person's own page: roles, and another password."""
+    return _account(changed="changed" in request.args)
+
+
+@blueprint.post("/account")
+def change_password() -> ResponseReturnValue:
+    """Change one's own password; every other session of the person ends."""
+    who = identity()
+    assert who is not None
+    assert who.session is not None
+    old, new = request.form.get("old", ""), request.form.get("new", "")
+    try:
+        session = application().auth.change_password(who.session, old, new)
+    except TooManyAttemptsError as error:
+        response = _account(status=429, wrong=str(error))
+        response.headers["Retry-After"] = str(max(1, round(error.retry_after)))
+        return response
+    except (ConfigError, SignInError) as error:
+        return _account(status=400, wrong=str(error))
+    return _enter(session.token, url_for("pages.account", changed=1))
+
+
+def _account(**values: Any) -> BaseResponse:
+    return page("account.html", minimum=SHORTEST_PASSWORD, everywhere=EVERYWHERE, **values)
 
 
 @blueprint.post("/theme")

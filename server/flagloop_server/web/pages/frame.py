@@ -57,6 +57,7 @@ OPEN_ENDPOINTS = {
         "set_theme",
         "sign_in_page",
         "sign_in",
+        "sign_in_link_page",
         "sign_in_by_link",
         "sign_out",
         "setup_page",
