@@ -276,6 +276,7 @@ def in_layer(*ranges: tuple[str, str, str]) -> dict[str, Any]:
 def test_running_experiments_of_a_layer_do_not_overlap() -> None:
     """Ranges are half-open, so they may touch; the later one is the problem."""
     assert lines(in_layer(("0%", "50%", "running"), ("50%", "100%", "running"))) == []
+    assert lines(in_layer(("50%", "100%", "running"), ("0%", "50%", "running"))) == []
     assert lines(in_layer(("50%", "100%", "running"), ("0%", "50.000001%", "running"))) == [
         "experiments.e1.layer.range: the range overlaps with [50%, 100%] of experiment 'e0' "
         "(running experiments hold disjoint ranges)"

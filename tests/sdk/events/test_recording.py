@@ -66,6 +66,7 @@ def test_every_evaluation_is_counted_by_its_outcome(world: Any) -> None:
 
 def test_counts_belong_to_their_minute(world: Any) -> None:
     """The worker comes at the minute's edge, so no evaluation is put into the next minute."""
+    first = int(world.now // 60)
     for _ in range(3):
         world.decide("plain", {"key": "u"})
         world.run(20)
@@ -76,8 +77,18 @@ def test_counts_belong_to_their_minute(world: Any) -> None:
     for batch in world.batches:
         for row in batch["counts"]:
             per_minute[row["minute"]] += row["n"]
-    first = min(per_minute)
     assert per_minute == {first: 2, first + 1: 2, first + 2: 2}
+
+
+def test_counts_of_the_last_second_belong_to_the_minute_that_ends() -> None:
+    """What is read at the edge was evaluated before it; what is read late, at most a minute ago."""
+    now = [119.0]
+    counts = Counts(lambda: None, lambda: now[0])
+    for at, minute in ((120.0, 1), (300.0, 4)):
+        counts.error("nowhere", ErrorCode.FLAG_NOT_FOUND)
+        now[0] = at
+        counts.drain()
+        assert [(row["minute"], row["n"]) for row in counts.take(9)] == [(minute, 1)]
 
 
 def test_a_replaced_ruleset_is_read_once_more(world: Any) -> None:
@@ -95,6 +106,19 @@ def test_a_replaced_ruleset_is_read_once_more(world: Any) -> None:
     assert [source for source, _ in world.counts._sources] == [world.ruleset]
     assert old is not world.ruleset
     assert set(world.counts._read) <= set(world.ruleset.counted())
+
+
+def test_a_ruleset_that_comes_back_is_not_counted_again(world: Any) -> None:
+    """What was reported before it went (an `override` of a test, undone) stays reported once."""
+    first = world.ruleset
+    world.decide("plain", {"key": "u"})
+    world.adopt({"version": 1, "flags": {"plain": {"default": "off"}}}, "abc.2")
+    world.now += GRACE
+    world.flush()
+    assert [source for source, _ in world.counts._sources] == [world.ruleset]
+    world.counts.adopt(first)
+    world.flush()
+    assert world.counted == {("plain", "on", "STATIC"): 1}
 
 
 def test_many_swaps_without_a_worker_lose_no_count(world: Any) -> None:
