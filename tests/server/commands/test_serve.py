@@ -191,6 +191,25 @@ def test_flags_are_merged_at_each_start(tmp_path: Path, start_server: Any) -> No
     assert "theirs" in text
 
 
+def test_a_second_server_on_the_folder_is_refused(tmp_path: Path, start_server: Any) -> None:
+    """It is told who is there; commands still work, and a SIGKILL leaves nothing in the way."""
+    data = tmp_path / "data"
+    first = start_server(data)
+    command = [sys.executable, "-m", "flagloop", "serve", "--data", str(data), "--port", "0"]
+    second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert second.returncode == 1
+    assert "Traceback" not in second.stderr
+    pid = first.process.pid
+    assert f"another server runs on {data} (process {pid})" in second.stderr
+    assert requests.get(first.url + "/readyz", timeout=10).status_code == 200
+    made = flagloop("keys", "create", "--data", str(data), "--env", "production")
+    first.process.send_signal(signal.SIGKILL)
+    first.process.wait(10)
+    third = start_server(data)
+    assert ruleset(third.url, made["key"]).status_code == 200
+    assert third.stop() == 0
+
+
 def document(data: Path) -> str:
     """The text of development."""
     from flagloop_server.store import Store
