@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -9,7 +10,8 @@ import pytest
 
 from flagloop_server import changes as change
 from flagloop_server.app import Application
-from flagloop_server.store import Actor
+from flagloop_server.store import Actor, now_ms
+from flagloop_server.store.events import decode_batch
 from flagloop_server.web.pages import live
 
 BEN = Actor("person", "ben@example.com")
@@ -73,6 +75,28 @@ def test_the_list_tells_state_and_who_gets_what(visit: Any) -> None:
     filtered = visitor.get("/environments/production/flags?q=checkout").text
     assert "new_checkout" in filtered
     assert "cta_color" not in filtered
+
+
+def test_the_list_shows_what_was_evaluated_today(shop: Application, visit: Any) -> None:
+    """The sum of the last 24 hours, its hours as a line, and when the flag was last asked for."""
+    counts = [
+        {"flag": "cta_color", "variant": "control", "n": 1_200},
+        {"flag": "cta_color", "variant": "treatment", "rule": "half", "n": 34},
+    ]
+    batch = decode_batch(json.dumps({"events": [], "counts": counts}).encode())
+    place = shop.store.environment("production")
+    shop.events.submit(place.id, 1, now_ms(), batch).result(30)
+    html = visit("viewer").get("/environments/production/flags").text
+    rows = html.partition("<tbody")[2].split("<tr ")
+    used = next(row for row in rows if "cta_color" in row)
+    unused = next(row for row in rows if "new_checkout" in row)
+    assert 'title="1,234 evaluations in the last 24 hours"' in used
+    assert "highest 1,234" in used
+    assert "<polyline" in used
+    assert " s ago" in used
+    assert 'title="0 evaluations in the last 24 hours"' in unused
+    assert "<polyline" not in unused
+    assert "never" in unused
 
 
 def test_a_long_list_comes_in_pages(shop: Application, visit: Any) -> None:
