@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from flagloop.evaluation.bucketing import unit_of
 from flagloop.evaluation.decision import Decision, ErrorCode, Reason
 from flagloop.evaluation.ruleset import Ruleset
-from flagloop.events.delivery import Delivery
-from flagloop.events.outbox import Clocks
 from flagloop.sync.refresh import Refresh
 
 if TYPE_CHECKING:
+    from flagloop.events.delivery import Delivery
     from flagloop.options import LocalOptions, Options
     from flagloop.sync.source import Snapshot, Source
     from flagloop.sync.transport import Transport
@@ -116,6 +115,9 @@ class Assembly:
 
     def _report(self, transport: Transport | None, options: Options) -> None:
         """Set what reports: to `events=` or else to the server; nothing where there is neither."""
+        from flagloop.events.delivery import Delivery
+        from flagloop.events.outbox import Clocks
+
         self._delivery: Delivery | None = None
         send = options.get("events") or (transport.post_events if transport is not None else None)
         if send is not None:
