@@ -77,6 +77,9 @@ def _problem(
         reasons = ", ".join(f"{n} {reason}" for reason, n in sent["lost"].items())
         last = f" ({sent['invalid']})" if sent["invalid"] else ""
         return f"events were lost: {reasons}{last}"
+    if sent is not None and sent["lost_rows"]:
+        lost = ", ".join(f"{n} {kind}" for kind, n in sent["lost_rows"].items())
+        return f"the server never got what was reported: {lost}"
     for name, n in failures.items():
         return f"{n} {name} while deciding, tracking or telling of a change"
     return None

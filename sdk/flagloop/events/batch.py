@@ -9,8 +9,9 @@ class Batch:
     """Events in their wire form with their origins, and the rows that travel with them.
 
     `head` is the envelope without `batch`, `sent` and the lists: sdk, instance, revision.
-    A batch keeps its id over all tries. Of the parts of a refused one, that with the rows keeps
-    it, so that they are counted once even if an earlier try had arrived after all.
+    A batch keeps its id over all tries. Of the parts of a refused one, that with the rows (of
+    these: with the counts) keeps it, so that they are counted once even if an earlier try had
+    arrived after all.
     """
 
     __slots__ = ("contexts", "counts", "events", "head", "id", "lost", "origins")
@@ -61,10 +62,19 @@ class Batch:
         return f'{head[:-1]},"events":[{",".join(self.events)}]}}'.encode("ascii")
 
     def apart(self) -> list[Batch]:
-        """The events and the rest, each alone; [] when it has only one of the two."""
-        if not self.events or not self.extras:
+        """The events and the rest, or each kind of rows alone; [] when it is of one kind."""
+        if self.events and self.extras:
+            return [Batch(self.head, self.events, self.origins), self._rest(None, None)]
+        kinds = [
+            Batch(self.head, counts=self.counts),
+            Batch(self.head, lost=self.lost),
+            Batch(self.head, contexts=self.contexts),
+        ]
+        parts = [part for part in kinds if part]
+        if self.events or len(parts) < 2:
             return []
-        return [Batch(self.head, self.events, self.origins), self._rest(None, None)]
+        parts[0].id = self.id
+        return parts
 
     def halves(self) -> list[Batch]:
         """Two smaller ones; [] when it cannot be made smaller."""

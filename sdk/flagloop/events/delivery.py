@@ -153,14 +153,17 @@ class Delivery:
         """How delivering goes.
 
         `queued`, `sent` (acknowledged) and `lost` (by reason) are numbers of events of this
-        process, `last_error` a text or None, `failures` tries since the last success,
-        `retry_in` seconds or None, `invalid` what was wrong with the last event refused here.
+        process, `lost_rows` numbers of evaluations (`counts`) and recorded contexts
+        (`contexts`) that the server never got, `last_error` a text or None, `failures` tries
+        since the last success, `retry_in` seconds or None, `invalid` what was wrong with the
+        last event refused here.
         """
         outbox = self._outbox
         return {
             "queued": outbox.queued,
             "sent": outbox.sent,
             "lost": self.losses.totals,
+            "lost_rows": dict(outbox.lost_rows),
             "last_error": outbox.last_error,
             "failures": outbox.failures,
             "retry_in": outbox.retry_in,

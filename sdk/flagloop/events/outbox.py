@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from flagloop.errors import TransportError
 from flagloop.events.batch import Batch
-from flagloop.events.event import Instance, Origin, uuids
+from flagloop.events.event import JSON, Instance, Origin, uuids
 from flagloop.events.inbox import STRIDE, Inbox
 from flagloop.events.recording import Counts, Losses, Reservoir
 
@@ -100,12 +100,15 @@ class Outbox:
         self.sent = 0
         self.failures = 0
         self.last_error: str | None = None
+        self.lost_rows: dict[str, int] = {}
+        """Evaluations (`counts`) and recorded contexts (`contexts`) that the server never got."""
         self._chunk: list[Any] = []
         self._next = 0
         self._taken = 0
         self._batches: deque[Batch] = deque()
         self._tick = now + self._policy.interval
         self._not_before = now
+        self._losses_from = now
         self._imposed = False
         self._stumbles = 0
         self._minute = self._clocks.wall() // MINUTE
@@ -137,8 +140,9 @@ class Outbox:
         self._from.counts.drain()
         self._goal = self._taken + len(self._from.inbox)
         self._built = False
+        self._losses_from = self._clocks.steady()
         if not self._imposed:
-            self._not_before = self._clocks.steady()
+            self._not_before = self._losses_from
 
     @property
     def flushed(self) -> bool:
@@ -178,6 +182,9 @@ class Outbox:
         for batch in self._batches:
             self._lose(batch, "closed")
         self._batches.clear()
+        self._from.counts.drain()
+        counts = self._from.counts.take(len(self._from.counts))
+        self._lose_rows(counts, self._from.reservoir.drain())
         self._chunk = self._chunk[self._next :]
         self._next = 0
         while self._chunk or (self._refill() and self._chunk):
@@ -213,7 +220,7 @@ class Outbox:
             sources.counts.drain()
         batch = Batch(
             {"sdk": self._sdk, "instance": self._instance.mapping(), "revision": self.revision},
-            lost=sources.losses.take(LOSS_ROWS),
+            lost=sources.losses.take(LOSS_ROWS) if now >= self._losses_from else [],
             counts=sources.counts.take(COUNT_ROWS),
             contexts=sources.reservoir.drain(),
         )
@@ -293,12 +300,23 @@ class Outbox:
         self._batches.popleft()
         if parts:
             self._batches.extendleft(reversed(parts))
-        else:
-            self._lose(batch, reason)
+            return
+        self._lose(batch, reason)
+        if batch.lost:
+            # Not with each batch: if it is these rows that the server minds, the others pass.
+            self._losses_from = self._clocks.steady() + self._policy.longest
 
     def _lose(self, batch: Batch, reason: str) -> None:
+        """Give a batch up; what it tells of losses is kept for a later one."""
         for origin in batch.origins:
             self._from.losses.add(reason, origin.flag, origin.variant)
+        self._from.losses.give_back(batch.lost)
+        self._lose_rows(batch.counts, batch.contexts)
+
+    def _lose_rows(self, counts: list[JSON], contexts: list[JSON]) -> None:
+        for kind, n in (("counts", sum(row["n"] for row in counts)), ("contexts", len(contexts))):
+            if n:
+                self.lost_rows[kind] = self.lost_rows.get(kind, 0) + n
 
     def _fail(self, reason: str, logged: str | None = None) -> None:
         if not self.failures:

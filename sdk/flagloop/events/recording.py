@@ -228,6 +228,13 @@ class Losses:
                 for key in list(self._rows)[:most]
             ]
 
+    def give_back(self, rows: Iterable[JSON]) -> None:
+        """Rows that were taken and did not arrive: they are to be taken again."""
+        with self._lock:
+            for row in rows:
+                key = (row["reason"], row["flag"], row["variant"])
+                self._rows[key] = self._rows.get(key, 0) + row["n"]
+
     def _drain(self) -> None:
         for key, n in self._seen.drain():
             self._rows[key] = self._rows.get(key, 0) + n

@@ -45,7 +45,7 @@ def test_parts_hold_what_the_whole_held(events: int, extras: bool) -> None:
     assert sorted(got) == [f"id{i}" for i in range(events)]
     assert sum(len(one.counts) for one in done) == sum(len(one.lost) for one in done) == extras
     assert len({one.id for one in done}) == len(done)
-    assert [one.id for one in done if one.extras] == [whole.id] * extras
+    assert [one.id for one in done if one.counts] == [whole.id] * extras
     assert all(len(one.events) == len(one.origins) <= 1 for one in done)
     assert all(not (one.events and one.extras) for one in done)
 

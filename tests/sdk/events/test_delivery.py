@@ -115,6 +115,7 @@ def test_flush_delivers_everything_before_it(make: Callable[..., Application]) -
         "lost": {},
         "last_error": None,
         "failures": 0,
+        "lost_rows": {},
         "retry_in": None,
         "invalid": None,
     }

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from flagloop.errors import TransportError
 
+KINDS = ("counts", "lost", "contexts", "events")
+
 
 def expose(world: Any, n: int, start: int = 0) -> None:
     """`n` exposures of new units."""
@@ -176,6 +178,65 @@ def test_a_batch_that_the_server_cannot_read_is_lost_and_told(world: Any) -> Non
     assert world.reported == {("rejected", "color", variant): n for variant, n in variants.items()}
 
 
+def test_counts_that_the_server_refuses_are_told(world: Any) -> None:
+    """400 for rows on their own: how many evaluations and contexts never arrived is known."""
+    world.default = TransportError("bad", 400)
+    expose(world, 3)
+    assert world.flush()
+    assert [sorted(kind for kind in KINDS if batch[kind]) for batch in world.tries] == [
+        ["contexts", "counts", "events"],
+        ["events"],
+        ["contexts", "counts"],
+        ["counts"],
+        ["contexts"],
+    ]
+    assert world.tries[3]["batch"] == world.tries[2]["batch"] == world.tries[0]["batch"]
+    assert world.losses.totals == {"rejected": 3}
+    assert world.outbox.lost_rows == {"counts": 3, "contexts": 1}
+
+
+def test_loss_rows_of_a_refused_batch_travel_with_a_later_one(world: Any) -> None:
+    """What a proxy refused for a while is reported as lost once it lets the batches pass."""
+    world.default = TransportError("bad", 400)
+    expose(world, 3)
+    assert world.flush()
+    assert world.flush()
+    assert [bool(batch["lost"]) for batch in world.tries[-2:]] == [False, True]
+    world.default = None
+    expose(world, 1, start=3)
+    world.run(5)
+    assert world.units == ["u3"]
+    assert not world.reported
+    world.run(60)
+    assert {reason for reason, _, _ in world.reported} == {"rejected"}
+    assert sum(world.reported.values()) == 3
+    sent = len(world.tries)
+    world.run(120)
+    assert len(world.tries) == sent
+
+
+def test_loss_rows_that_the_server_minds_take_no_counts_along(world: Any) -> None:
+    """A server that refuses one loss row still gets every event and every count, once."""
+
+    def server(body: bytes) -> None:
+        batch = json.loads(body)
+        world.tries.append(batch)
+        if batch["lost"]:
+            raise TransportError("bad", 400)
+        world.batches.append(batch)
+
+    world.outbox._send = server
+    world.losses.add("invalid", None, None)
+    for i in range(100):
+        expose(world, 1, start=i)
+        world.run(5)
+    assert world.flush()
+    assert world.units == [f"u{i}" for i in range(100)]
+    assert sum(world.counted.values()) == 100
+    assert "counts" not in world.outbox.lost_rows
+    assert 8 <= sum(1 for batch in world.tries if batch["lost"] and not batch["counts"]) <= 12
+
+
 def test_a_batch_that_is_too_large_is_split(world: Any) -> None:
     """413: smaller batches, event ids kept, until the server takes them."""
     taken: list[Any] = []
@@ -277,6 +338,7 @@ def test_abandoning_counts_all_that_is_left(make_world: Any, down: Any) -> None:
     expose(world, 100, start=400)
     world.outbox.abandon()
     assert world.losses.totals == {"closed": 500}
+    assert world.outbox.lost_rows["counts"] == 500
     assert world.outbox.queued == 0
 
 
@@ -376,7 +438,5 @@ def test_nothing_is_lost_or_doubled(
     assert len(stored) + sum(lost.values()) == made + evaluated
     units = [event["unit"] for event in stored.values() if event["type"] == "exposure"]
     assert len(units) == len(set(units))
-    # Only what the server called unreadable may take its rows along.
-    if "rejected" not in lost and not any(arg == "400" for _, arg in happenings):
-        assert rows["counted"] == evaluated
-        assert rows["lost"] == sum(lost.values())
+    assert rows["counted"] + world.outbox.lost_rows.get("counts", 0) == evaluated
+    assert rows["lost"] == sum(lost.values())
