@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import threading
 import warnings
 import weakref
@@ -399,10 +400,15 @@ def test_a_child_keeps_an_override(file: Path, from_file: Any) -> None:
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
-        seen = [client.value("color", "u", None)]
-        undo()
-        seen.append(client.value("color", "u", None))
-        os._exit(0 if seen == ["red", "blue"] else 1)
+        code = 2  # whatever happens, the child must not go on as a second test session
+        try:
+            signal.alarm(20)
+            seen = [client.value("color", "u", None)]
+            undo()
+            seen.append(client.value("color", "u", None))
+            code = 0 if seen == ["red", "blue"] else 1
+        finally:
+            os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 

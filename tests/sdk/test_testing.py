@@ -209,7 +209,7 @@ def test_the_fixture_reads_the_file_of_the_configuration(pytester: pytest.Pytest
             flags.set(cta_color="treatmnt")
         """
     )
-    result = pytester.runpytest("-p", "no:randomly")
+    result = pytester.runpytest_subprocess("-p", "no:randomly")
     result.assert_outcomes(passed=2, failed=1)
     result.stdout.fnmatch_lines(["*no variant of cta_color 'treatmnt' (did you mean 'treatment'?)"])
 
@@ -223,13 +223,13 @@ def test_the_fixture_works_without_configuration(pytester: pytest.Pytester) -> N
             assert flags.client.enabled("beta", "u-1")
         """
     )
-    pytester.runpytest("-p", "no:randomly").assert_outcomes(passed=1)
+    pytester.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=1)
 
 
 def test_a_missing_file_of_the_configuration_is_named(pytester: pytest.Pytester) -> None:
     """The test that wants flags fails with the path."""
     pytester.makeini("[pytest]\nflagloop_file = flaggs.yaml\n")
     pytester.makepyfile("def test_one(flags): pass")
-    result = pytester.runpytest("-p", "no:randomly")
+    result = pytester.runpytest_subprocess("-p", "no:randomly")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*ConfigError: cannot read the flag file *flaggs.yaml: No such*"])
