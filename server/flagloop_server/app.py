@@ -13,12 +13,13 @@ from flagloop_server.background import Background
 from flagloop_server.changes import Changes
 from flagloop_server.config import Config
 from flagloop_server.edge.body import Bodies
-from flagloop_server.edge.bridge import Bridge, Workers
-from flagloop_server.edge.front import Edge, Limits
+from flagloop_server.edge.bridge import Bridge, Source, Workers
+from flagloop_server.edge.front import Edge, Limits, Sources
 from flagloop_server.operations import Operations
 from flagloop_server.publish import Publisher
 from flagloop_server.store import Store
 from flagloop_server.web import errors
+from flagloop_server.web.identity import has_session
 from flagloop_server.web.ingest import Ingest
 from flagloop_server.web.site import create_site
 
@@ -68,28 +69,38 @@ class Application:
 
     def _edge(self) -> Edge:
         config = self.config
-        bodies = Bodies(config.body_seconds, config.bodies, config.bodies_bytes)
-        bridge = Bridge(
-            self.flask,
-            self.workers,
-            bodies,
-            threads=config.workers,
-            trusted=config.trusted_proxies,
-        )
+        trusted = config.trusted_proxies
+        bridge = Bridge(self.flask, self.workers, threads=config.workers, trusted=trusted)
         return Edge(
             self.publisher.keys,
             self.publisher.snapshots,
             bridge=bridge,
             ingest=Ingest(self.events),
             operations=Operations(self),
-            event_bodies=Bodies(config.body_seconds, config.bodies, config.bodies_bytes),
+            event_bodies=self._bodies(config.bodies_bytes),
+            sources=Sources(
+                known=Source(self._bodies(config.bodies_bytes), config.body_limit),
+                strangers=Source(
+                    self._bodies(config.strangers_bytes), config.stranger_limit, strangers=True
+                ),
+                signed_in=self._signed_in,
+            ),
             limits=Limits(
                 events=config.events_limit,
                 unpacked=config.events_unpacked,
-                body=config.body_limit,
                 batches=config.batches_waiting,
             ),
         )
+
+    def _bodies(self, total: int) -> Bodies:
+        return Bodies(self.config.body_seconds, self.config.bodies, total)
+
+    def _signed_in(self, cookies: bytes) -> bool:
+        """Whether a Cookie header has a session; while the database cannot tell, nobody is."""
+        try:
+            return has_session(self.auth, cookies)
+        except sqlite3.Error:
+            return False
 
     def start(self) -> None:
         """Start the background work."""

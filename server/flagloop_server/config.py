@@ -32,6 +32,8 @@ class Config:
     body_seconds: float = 10.0
     bodies: int = 1024
     bodies_bytes: int = 64 * MIB
+    stranger_limit: int = 256 * 1024
+    strangers_bytes: int = 16 * MIB
     events_limit: int = 4 * MIB
     events_unpacked: int = 16 * MIB
     batches_waiting: int = 256

@@ -80,6 +80,14 @@ def declared_length(scope: Scope) -> int | None:
     return int(text)
 
 
+def brings_body(scope: Scope) -> bool:
+    """Whether a body may come; a GET or HEAD has one only where its headers say so."""
+    if header(scope, b"transfer-encoding") is not None:
+        return True
+    length = header(scope, b"content-length")
+    return scope["method"] not in ("GET", "HEAD") if length is None else length.strip(b"0") != b""
+
+
 def too_large(limit: int) -> Answer:
     """The answer for a body over `limit` bytes."""
     return error(413, f"the body is larger than {limit:,} bytes", close=True)

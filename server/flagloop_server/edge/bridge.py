@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -27,9 +28,9 @@ _NAMES = frozenset({"environments", "flags", "rules", "share"})
 
 
 class Workers:
-    """Places for `workers` requests at once; reports hold at most `reports` of them.
+    """Places for `workers` requests at once; reports and strangers hold at most `reports` of them.
 
-    At most `waiting` requests wait for a place, and a quarter of that many reports.
+    At most `waiting` requests wait for a place, and a quarter of that many of those two.
     """
 
     def __init__(self, workers: int, reports: int, waiting: int) -> None:
@@ -41,7 +42,10 @@ class Workers:
 
     @asynccontextmanager
     async def place(self, report: bool) -> AsyncIterator[None]:
-        """Hold one place until the block ends; raises Refused (503) when too many wait."""
+        """Hold one place until the block ends; raises Refused (503) when too many wait.
+
+        `report` is said of strangers too.
+        """
         if self.waiting[report] >= self._limits[report]:
             raise Refused(error(503, "too many requests wait", retry_after=1))
         async with AsyncExitStack() as stack:
@@ -59,29 +63,35 @@ class Workers:
                 self.busy -= 1
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a request comes from: whose bodies its own is among, of at most `limit` bytes."""
+
+    bodies: Bodies
+    limit: int
+    strangers: bool = False
+
+
 class Bridge:
     """An ASGI application that hands whole requests to `wsgi` on a pool of threads.
 
     X-Forwarded-For and X-Forwarded-Proto are believed from the addresses in `trusted`.
     """
 
-    def __init__(
-        self, wsgi: Any, workers: Workers, bodies: Bodies, *, threads: int, trusted: str
-    ) -> None:
+    def __init__(self, wsgi: Any, workers: Workers, *, threads: int, trusted: str) -> None:
         calls: Any = WSGIMiddleware(wsgi, workers=threads)
         self._app: ASGIApp = ProxyHeadersMiddleware(calls, trusted_hosts=trusted)  # type: ignore[assignment]
         self._workers = workers
-        self._bodies = bodies
 
-    async def answer(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
-        """Read the body (at most `limit` bytes), wait for a place, call. Raises Refused."""
+    async def answer(self, scope: Scope, receive: Receive, send: Send, source: Source) -> None:
+        """Read the body, wait for a place, call. Raises Refused."""
         try:
             scope["query_string"].decode("ascii")
         except UnicodeDecodeError:
             raise Refused(error(400, "the query string must be percent-encoded")) from None
         async with (
-            self._bodies.read(scope, receive, limit) as body,
-            self._workers.place(is_report(scope["path"])),
+            source.bodies.read(scope, receive, source.limit) as body,
+            self._workers.place(source.strangers or is_report(scope["path"])),
         ):
             await self._app(whole(scope, len(body)), Replay(body, receive), send)
 

@@ -6,6 +6,7 @@ Nothing here blocks the loop: what may wait runs on `threads`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -25,8 +26,8 @@ from flagloop_server.edge.answers import (
     json_answer,
     reply,
 )
-from flagloop_server.edge.body import Bodies, Disconnected, unpack
-from flagloop_server.edge.bridge import Bridge
+from flagloop_server.edge.body import Bodies, Disconnected, brings_body, unpack
+from flagloop_server.edge.bridge import Bridge, Source
 from flagloop_server.edge.keys import EdgeKey, KeyRing
 from flagloop_server.edge.snapshots import Snapshots
 
@@ -35,6 +36,10 @@ T = TypeVar("T")
 
 COMMIT_SECONDS = 10.0
 """How long an answer to events waits for the commit; a later one is told by the retry."""
+
+STRANGER = error(
+    401, "send an admin key (fl_adm_...) or sign in: others may send small forms only", close=True
+)
 
 ARCHIVED = "the environment of this key is archived"
 
@@ -64,12 +69,24 @@ class Operations(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bytes of an events body as sent and unpacked, of other bodies, and waiting batches."""
+    """Bytes of an events body as sent and unpacked, and waiting batches."""
 
     events: int
     unpacked: int
-    body: int
     batches: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Who sends what goes to the bridge: those who are `known`, and strangers.
+
+    `signed_in` tells by a Cookie header whether somebody is; it may block and is called on a
+    thread. Strangers have bodies of their own, so that they cannot take the place of a kill.
+    """
+
+    known: Source
+    strangers: Source
+    signed_in: Callable[[bytes], bool]
 
 
 class Edge:
@@ -84,6 +101,7 @@ class Edge:
         ingest: Ingest,
         operations: Operations,
         event_bodies: Bodies,
+        sources: Sources,
         limits: Limits,
     ) -> None:
         self.keys = keys
@@ -96,6 +114,7 @@ class Edge:
         self._ingest = ingest
         self._operations = operations
         self._event_bodies = event_bodies
+        self._sources = sources
         self._limits = limits
         # Parsing has threads of its own: a look-up must not wait behind large batches.
         self._parsers = ThreadPoolExecutor(2, thread_name_prefix="edge-events")
@@ -226,6 +245,22 @@ class Edge:
         headers = [(b"content-type", kind.encode()), (b"cache-control", b"no-store")]
         await self._answer("metrics", send, Answer(200, headers, text))
 
+    async def _source(self, scope: Scope) -> Source:
+        """Who sends: known by an admin key or a session, or bringing nothing to hold."""
+        sources = self._sources
+        if not brings_body(scope):
+            return sources.known
+        authorization = header(scope, b"authorization")
+        cookie = header(scope, b"cookie")
+        if authorization is not None:
+            with contextlib.suppress(Refused):
+                # The other kinds are not good for pages and the API, and one of them is public.
+                if (await self._key(authorization)).kind == "admin":
+                    return sources.known
+        elif cookie is not None and await self._on_thread(sources.signed_in, cookie):
+            return sources.known
+        return sources.strangers
+
     async def _web(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
 
@@ -237,9 +272,11 @@ class Edge:
             await send(message)
 
         try:
-            await self._bridge.answer(scope, receive, counted, self._limits.body)
+            source = await self._source(scope)
+            await self._bridge.answer(scope, receive, counted, source)
         except Refused as refusal:
-            await self._answer("web", send, refusal.answer)
+            too_much = refusal.answer.status == 413 and source.strangers
+            await self._answer("web", send, STRANGER if too_much else refusal.answer)
         except Disconnected:
             return
         except asyncio.CancelledError as cancelled:
@@ -265,7 +302,8 @@ def allow(scope: Scope, *methods: str) -> None:
 def rules_of(key: EdgeKey) -> int:
     """The id of the environment whose rules `key` may read; raises Refused (403)."""
     if key.kind == "client":
-        raise Refused(error(403, "a client key is public: it may post events, never get rules"))
+        message = "a client key is public: it may post events, never get rules"
+        raise Refused(error(403, f"{message}; use a server key, fl_srv_..."))
     if key.kind != "server" or key.environment is None:
         raise Refused(error(403, "the ruleset needs a server key (fl_srv_...)"))
     return key.environment

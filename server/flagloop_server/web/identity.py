@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from flask import Response, g, request
 from werkzeug.exceptions import Unauthorized
+from werkzeug.http import parse_cookie
 
 from flagloop.errors import ForbiddenError
-from flagloop_server.auth import Action, Session, allows, role_of
+from flagloop_server.auth import Action, Auth, Session, allows, role_of
 from flagloop_server.store import Actor, KeyInfo, Role, User, hash_key
 from flagloop_server.web import application
 
@@ -76,6 +77,12 @@ def by_session() -> Identity | None:
     token = request.cookies.get(SESSION_COOKIE)
     session = application().auth.session(token) if token else None
     return Identity(session=session) if session is not None else None
+
+
+def has_session(auth: Auth, cookies: bytes) -> bool:
+    """Whether a Cookie header has the cookie of an open session; for before there is a request."""
+    token = parse_cookie(cookies.decode("latin-1")).get(SESSION_COOKIE)
+    return token is not None and auth.is_signed_in(token)
 
 
 def known() -> Identity:

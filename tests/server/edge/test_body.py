@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flagloop_server.edge.answers import Refused
-from flagloop_server.edge.body import Bodies, Disconnected, unpack
+from flagloop_server.edge.body import Bodies, Disconnected, brings_body, unpack
 
 
 def scope_with(**headers: str) -> dict[str, Any]:
@@ -157,3 +157,21 @@ def test_what_is_not_one_whole_gzip_member_is_refused(body: bytes) -> None:
 def test_other_encodings_are_refused() -> None:
     """415 for an encoding that is not ours."""
     assert refused_unpack(b"", b"br") == 415
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "brings"),
+    [
+        ("GET", {}, False),
+        ("HEAD", {"content_length": "0"}, False),
+        ("GET", {"content_length": "00"}, False),
+        ("GET", {"content_length": "12"}, True),
+        ("GET", {"transfer_encoding": "chunked"}, True),
+        ("POST", {}, True),
+        ("POST", {"content_length": "0"}, False),
+        ("POST", {"content_length": "x"}, True),
+    ],
+)
+def test_whether_a_body_may_come(method: str, headers: dict[str, str], brings: bool) -> None:
+    """Told before anything is read, so that an empty request is never among the held ones."""
+    assert brings_body({**scope_with(**headers), "method": method}) is brings

@@ -11,7 +11,7 @@ import pytest
 
 from flagloop_server.edge.answers import Refused, reply
 from flagloop_server.edge.body import Bodies
-from flagloop_server.edge.bridge import Bridge, Workers, is_report, whole
+from flagloop_server.edge.bridge import Bridge, Source, Workers, is_report, whole
 
 
 def echo(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -28,12 +28,13 @@ def echo(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterabl
     ]
 
 
-def asgi(bridge: Bridge, limit: int = 1000) -> Any:
+def asgi(bridge: Bridge, limit: int = 1000, *, strangers: bool = False) -> Any:
     """The bridge as an application that answers refusals."""
+    source = Source(Bodies(5.0, 100, 10_000), limit, strangers)
 
     async def run(scope: Any, receive: Any, send: Any) -> None:
         try:
-            await bridge.answer(scope, receive, send, limit)
+            await bridge.answer(scope, receive, send, source)
         except Refused as refusal:
             await reply(send, refusal.answer)
 
@@ -43,7 +44,7 @@ def asgi(bridge: Bridge, limit: int = 1000) -> Any:
 def bridge_to(wsgi: Any, *, workers: int = 4, reports: int = 2, waiting: int = 8) -> Bridge:
     """A bridge with few places."""
     places = Workers(workers, reports, waiting)
-    return Bridge(wsgi, places, Bodies(5.0, 100, 10_000), threads=workers, trusted="127.0.0.1")
+    return Bridge(wsgi, places, threads=workers, trusted="127.0.0.1")
 
 
 def test_a_chunked_body_arrives_whole_with_its_length(call: Any) -> None:
@@ -86,8 +87,7 @@ def test_a_trusted_proxy_tells_the_address_and_the_scheme(call: Any) -> None:
 
 def test_an_untrusted_address_is_not_believed(call: Any) -> None:
     """Anybody can write these headers."""
-    places = Workers(1, 1, 4)
-    bridge = Bridge(echo, places, Bodies(5.0, 9, 99), threads=1, trusted="10.0.0.1")
+    bridge = Bridge(echo, Workers(1, 1, 4), threads=1, trusted="10.0.0.1")
     answer = call(asgi(bridge), "GET", "/x", [("x-forwarded-for", "203.0.113.9")])
     assert b"|127.0.0.1|" in answer.body
 
@@ -143,3 +143,30 @@ def test_reports_hold_at_most_half_so_that_a_kill_never_waits(calling: Any) -> N
 
     # Two are inside, two wait (a quarter of eight), the fifth is told to come again.
     assert asyncio.run(run()) == (200, 5, [200, 200, 200, 200, 503])
+
+
+def test_strangers_hold_at_most_what_reports_may(calling: Any) -> None:
+    """A crowd that tries passwords leaves workers for those who are let in."""
+    release = threading.Event()
+    inside = threading.Semaphore(0)
+
+    def stuck(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/login":
+            inside.release()
+            assert release.wait(10)
+        start_response("200 OK", [])
+        return [b"done"]
+
+    async def run() -> tuple[int, list[int]]:
+        bridge = bridge_to(stuck, workers=2, reports=1, waiting=4)
+        crowd, known = asgi(bridge, strangers=True), asgi(bridge)
+        logins = [
+            asyncio.ensure_future(calling(crowd, "POST", "/login", [], b"x")) for _ in range(3)
+        ]
+        await asyncio.to_thread(inside.acquire, timeout=10)
+        kill = await calling(known, "POST", "/kill", [], b"{}")
+        release.set()
+        answers = await asyncio.gather(*logins)
+        return kill.status, sorted(answer.status for answer in answers)
+
+    assert asyncio.run(run()) == (200, [200, 200, 503])

@@ -15,8 +15,8 @@ import pytest
 
 from flagloop_server.edge.answers import Refused, error
 from flagloop_server.edge.body import Bodies
-from flagloop_server.edge.bridge import Bridge, Workers
-from flagloop_server.edge.front import Edge, Limits
+from flagloop_server.edge.bridge import Bridge, Source, Workers
+from flagloop_server.edge.front import Edge, Limits, Sources
 from flagloop_server.edge.keys import EdgeKey, KeyRing
 from flagloop_server.edge.snapshots import Snapshot, Snapshots
 
@@ -92,13 +92,16 @@ class World:
         self.edge = Edge(
             KeyRing(self.find, lambda: 0.0),
             self.snapshots,
-            bridge=Bridge(
-                wsgi, Workers(2, 1, 4), Bodies(5.0, 9, 9999), threads=2, trusted="127.0.0.1"
-            ),
+            bridge=Bridge(wsgi, Workers(2, 1, 4), threads=2, trusted="127.0.0.1"),
             ingest=self.memory,
             operations=self.health,
             event_bodies=Bodies(0.2, 9, 9999),
-            limits=Limits(events=1000, unpacked=2000, body=1000, batches=4),
+            sources=Sources(
+                known=Source(Bodies(5.0, 9, 9999), 1000),
+                strangers=Source(Bodies(5.0, 2, 150), 100, strangers=True),
+                signed_in=lambda cookies: cookies == b"session=good",
+            ),
+            limits=Limits(events=1000, unpacked=2000, batches=4),
         )
 
     def find(self, digest: bytes) -> EdgeKey | None:
@@ -352,3 +355,61 @@ def test_a_body_that_never_ends_does_not_hold_the_end_of_the_server(
     assert isinstance(asyncio.run(run()), asyncio.CancelledError)
     world.edge.stop()
     assert asyncio.run(run()).status == 503
+
+
+SESSION = [("cookie", "session=good")]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ([], 401),
+        ([("cookie", "session=forged")], 401),
+        (bearer("fl_adm_wrong"), 401),
+        (bearer("fl_cli_production"), 401),
+        ([*bearer("fl_adm_wrong"), *SESSION], 401),
+        (bearer("fl_adm_production"), 200),
+        (SESSION, 200),
+    ],
+    ids=["nothing", "forged", "wrong key", "public key", "key hides", "admin key", "session"],
+)
+def test_strangers_may_send_little(
+    world: World, call: Any, headers: list[tuple[str, str]], status: int
+) -> None:
+    """What lets somebody in decides, not what they say; what is small passes for all.
+
+    They learn that a key or a session is missing, not that the body is too large.
+    """
+    assert call(world.edge, "POST", "/x", headers, b"x" * 101).status == status
+    assert call(world.edge, "POST", "/x", headers, b"x" * 100).status == 200
+
+
+def test_bodies_of_strangers_do_not_keep_out_a_kill(world: World, calling: Any) -> None:
+    """When theirs fill all that is kept for them, a session still posts and pages still open."""
+
+    async def run() -> list[int]:
+        stuck = [
+            asyncio.ensure_future(
+                calling(world.edge, "POST", "/login", [], [b"x" * 70], ends=False)
+            )
+            for _ in range(2)
+        ]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        answers = [
+            await calling(world.edge, "POST", "/login", [], b"x"),
+            await calling(world.edge, "POST", "/kill", SESSION, b"reason=x"),
+            await calling(world.edge, "GET", "/login"),
+        ]
+        for task in stuck:
+            task.cancel()
+        await asyncio.gather(*stuck, return_exceptions=True)
+        return [answer.status for answer in answers]
+
+    assert asyncio.run(run()) == [503, 200, 200]
+
+
+def test_the_refusal_of_a_client_key_names_the_mend(world: World, call: Any) -> None:
+    """Who took the wrong key from the list learns which one is right."""
+    answer = call(world.edge, "GET", "/api/v1/ruleset", bearer("fl_cli_production"))
+    assert "use a server key, fl_srv_..." in json.loads(answer.body)["error"]["message"]

@@ -45,6 +45,16 @@ def test_a_signed_in_person_may_use_the_api_with_the_token(app: Any, session: st
     assert (who["kind"], who["name"]) == ("person", "Ana")
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_large_form_needs_a_session(app: Any, session: str, call: Any, known: bool) -> None:
+    """Before Flask sees a body the edge asks who sends it; a forged cookie is nobody's."""
+    cookie = f"theme=dark; flagloop_session={session if known else 'x' * 43}"
+    body = b"text=" + b"x" * app.config.stranger_limit
+    headers = [("cookie", cookie), ("content-type", "application/x-www-form-urlencoded")]
+    answer = call(app.asgi, "POST", "/environments/production/edit", headers, body)
+    assert answer.status == (400 if known else 401)  # 400: the form has no token
+
+
 @pytest.mark.parametrize("token", [None, "", "0" * 64, "ü"])
 def test_a_session_without_the_token_changes_nothing(
     app: Any, session: str, token: str | None
