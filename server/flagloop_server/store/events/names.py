@@ -1,9 +1,10 @@
-"""Which flag names of counts are kept: keys of applications must not fill the disk with names."""
+"""Which names are kept: keys of applications, also public ones, must not fill the disk."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection
+from typing import TypeAlias
 
 MOST_STRANGERS = 1_000
 """Names in an environment that are no flags of its document; evaluations of more are a loss."""
@@ -12,8 +13,17 @@ LOSS = "unknown_flags"
 """The reason under which such evaluations are counted as lost."""
 
 
+MOST_LOSSES = 2_000
+"""Losses of an environment that are told apart; more are summed up under `OTHER`."""
+
+OTHER = "(other)"
+
+Loss: TypeAlias = tuple[str, str, str]
+"""Reason, flag and variant; empty texts for none."""
+
+
 class Names:
-    """The names that each environment has counts of; for the writer thread alone.
+    """The names that each environment has counts and losses of; for the writer thread alone.
 
     `flags` gives the flags that an environment's document has: those are always kept.
     """
@@ -21,10 +31,12 @@ class Names:
     def __init__(self, flags: Callable[[int], Collection[str]]) -> None:
         self._flags = flags
         self._kept: dict[int, set[str]] = {}
+        self._losses: dict[int, set[Loss]] = {}
 
     def forget(self) -> None:
         """Read the names anew when they are needed again (old ones were deleted)."""
         self._kept.clear()
+        self._losses.clear()
 
     def admit(
         self, connection: sqlite3.Connection, environment: int, names: Collection[str]
@@ -44,3 +56,16 @@ class Names:
             kept |= fresh & flags
             kept.update(strangers[:room])
         return wanted & kept
+
+    def admit_loss(self, connection: sqlite3.Connection, environment: int, loss: Loss) -> Loss:
+        """`loss` where it is known or there is room for one more, else what stands for others."""
+        kept = self._losses.get(environment)
+        if kept is None:
+            sql = "SELECT DISTINCT reason, flag, variant FROM loss WHERE environment_id = ?"
+            kept = {tuple(row) for row in connection.execute(sql, (environment,))}
+            self._losses[environment] = kept
+        if loss not in kept:
+            if len(kept) >= MOST_LOSSES:
+                return OTHER, "", ""
+            kept.add(loss)
+        return loss

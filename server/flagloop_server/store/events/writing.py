@@ -8,7 +8,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 
 from flagloop_server.store.events.batch import Ack, Batch, Lost, Row
-from flagloop_server.store.events.names import LOSS, Names
+from flagloop_server.store.events.names import LOSS, Loss, Names
 
 RING = 10_000
 """Recorded contexts kept for each environment."""
@@ -70,7 +70,7 @@ def write_batch(connection: sqlite3.Connection, job: Job, names: Names) -> Store
         named = {one.flag for one in batch.counts} | {one.flag for one in batch.lost if one.flag}
         kept = names.admit(connection, job.environment, named)
         lost = _write_counts(connection, job, kept)
-        _write_losses(connection, job, kept, lost)
+        _write_losses(connection, job, _losses(job, kept, lost), names)
         _write_contexts(connection, job)
     _write_instance(connection, job)
     ack = Ack(len(fresh), len(batch.rows) - len(fresh), batch.rejected)
@@ -156,29 +156,28 @@ def _write_counts(connection: sqlite3.Connection, job: Job, kept: Container[str]
     return left_out
 
 
+def _losses(job: Job, kept: Container[str], left_out: int) -> list[tuple[Loss, int]]:
+    """What the sender lost, and `left_out` evaluations that were not kept here."""
+    lost = [*job.batch.lost, *([Lost(reason=LOSS, n=left_out)] if left_out else ())]
+    return [
+        ((one.reason, one.flag or "", one.variant or ""), one.n)
+        if one.flag in kept
+        else ((one.reason, "", ""), one.n)
+        for one in lost
+    ]
+
+
 def _write_losses(
-    connection: sqlite3.Connection, job: Job, kept: Container[str], left_out: int
+    connection: sqlite3.Connection, job: Job, lost: list[tuple[Loss, int]], names: Names
 ) -> None:
-    """Write what the sender lost, and `left_out` evaluations that were not kept here."""
-    instance = job.batch.instance
-    lost = list(job.batch.lost)
-    if left_out:
-        lost.append(Lost(reason=LOSS, n=left_out))
+    # Not by instance, which nobody asks for: each start of a process would add rows.
     connection.executemany(
         "INSERT INTO loss (environment_id, instance, reason, flag, variant, n, at)"
-        " VALUES (?,?,?,?,?,?,?)"
+        " VALUES (?,'',?,?,?,?,?)"
         " ON CONFLICT DO UPDATE SET n = n + excluded.n, at = max(at, excluded.at)",
         [
-            (
-                job.environment,
-                instance.id if instance else "",
-                one.reason,
-                one.flag if one.flag in kept else "",
-                one.variant if one.variant and one.flag in kept else "",
-                one.n,
-                job.received,
-            )
-            for one in lost
+            (job.environment, *names.admit_loss(connection, job.environment, loss), n, job.received)
+            for loss, n in lost
         ],
     )
 

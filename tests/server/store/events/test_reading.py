@@ -139,3 +139,30 @@ def test_the_bound_holds_after_a_restart_and_for_losses(
         ("full", None, None),
         (names.LOSS, None, None),
     }
+
+
+def test_losses_that_are_told_apart_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reasons come from senders: beyond the bound only the sum grows, also after a restart."""
+    monkeypatch.setattr(names, "MOST_LOSSES", 3)
+    path = tmp_path / "events.db"
+    for start in range(2):
+        log = EventLog(path, clock=lambda: NOW)
+        lost = [{"reason": f"r{n}", "n": 1} for n in range(5)]
+        for instance in ("i-1", "i-2"):
+            raw = json.dumps({"events": [], "lost": lost, "instance": {"id": instance}}).encode()
+            log.submit(1, 7, NOW, decode_batch(raw)).result(30)
+        other = log.submit(
+            2, 7, NOW, decode_batch(b'{"events": [], "lost": [{"reason": "r4", "n": 1}]}')
+        )
+        other.result(30)
+        found = {one.reason: one.n for one in log.losses(1)}
+        assert found == dict.fromkeys(("r0", "r1", "r2"), 2 * (start + 1)) | {
+            names.OTHER: 4 * (start + 1)
+        }
+        assert [one.reason for one in log.losses(2)] == ["r4"]
+        log.close()
+    connection = connect(path)
+    assert connection.execute("SELECT count(*) FROM loss").fetchone()[0] == 5
+    connection.close()
