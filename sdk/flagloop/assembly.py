@@ -222,7 +222,7 @@ class Assembly:
 
 def _let_go(refresh: Refresh, delivery: Delivery | None) -> None:
     """End the threads of a client that is gone, after what waits is delivered."""
-    refresh.stop(0.0)
+    refresh.leave()
     if delivery is not None:
         delivery.leave()
 

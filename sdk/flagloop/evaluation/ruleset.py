@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from threading import RLock
 from typing import Any, TypeAlias
-from weakref import WeakSet
 
+from flagloop import forking
 from flagloop.document.definition import Flag
 from flagloop.document.problem import Problem
 from flagloop.evaluation.compiled import Compiled
@@ -26,7 +25,7 @@ _MOST_UNKNOWN = 1000
 """Names of unknown flags whose decisions are kept and counted; an application may invent more."""
 
 
-class Ruleset:
+class Ruleset(forking.Forkable):
     """The flags of one document, from its mapping form (YAML's or the wire's).
 
     Lenient: unknown sections are ignored and a bad flag is an error decision for itself alone;
@@ -48,7 +47,7 @@ class Ruleset:
         self._compiled: dict[str, Compiled] = {}
         self._unknown: dict[str, Decision] = {}
         self._lock = RLock()
-        _live.add(self)
+        forking.keep(self)
 
     @property
     def recording(self) -> tuple[str, ...]:
@@ -188,21 +187,12 @@ class Ruleset:
         except RecursionError:
             return _broken(key, broken("the flag's conditions are nested too deeply"))
 
+    def _after_fork_in_child(self) -> None:
+        """A thread of the parent may have been compiling: here nobody would ever end its turn."""
+        # What is compiled by halves is compiled again, since it is kept only when it is whole.
+        self._lock = RLock()
+
 
 def _broken(key: str, error: BrokenError) -> Compiled:
     decision = error_decision(key, ErrorCode.PARSE_ERROR, str(error))
     return Compiled.broken(decision, error.problems)
-
-
-_live: WeakSet[Ruleset] = WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    """A thread of the parent may have been compiling: here nobody would ever end its turn."""
-    for ruleset in list(_live):
-        # What is compiled by halves is compiled again, since it is kept only when it is whole.
-        ruleset._lock = RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

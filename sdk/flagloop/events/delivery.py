@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import os
 import threading
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 from weakref import WeakSet
 
+from flagloop import forking
 from flagloop.evaluation.decision import Decision
 from flagloop.events.event import JSON, UNFIT, Instance, tracked
 from flagloop.events.exposure import Exposures
@@ -39,13 +39,15 @@ class Adopted(Protocol):
         """Every decision that may have been served so far; takes no lock."""
 
 
-class Delivery:
+class Delivery(forking.Forkable):
     """Takes exposures, events, counts and contexts from any thread and sends them in batches.
 
     Nothing but `flush` and `close` ever waits. `send` gets each batch as JSON; `queue` bounds
     the records that wait, `memory` the units of which exposures are remembered. Without
     `background` there is no worker: `flush` and `close` do its work.
     """
+
+    _rank = forking.DELIVERY
 
     def __init__(
         self,
@@ -77,6 +79,7 @@ class Delivery:
         self._outbox = Outbox(send, sources, policy, clocks, sdk=sdk, instance=self.instance)
         self._reset()
         _live.add(self)
+        forking.keep(self)
 
     def adopt(self, ruleset: Adopted) -> None:
         """Decisions come from `ruleset` from now on; call it before they do."""
@@ -295,28 +298,6 @@ class Delivery:
 
 
 _live: WeakSet[Delivery] = WeakSet()
-_held: list[Delivery] = []
-_forking = threading.Lock()
-
-
-def _before_fork() -> None:
-    # Two threads may fork at once; `_held` belongs to one of them.
-    _forking.acquire()
-    _held.extend(_live)
-    for delivery in _held:
-        delivery._before_fork()
-
-
-def _after_fork_in_parent() -> None:
-    while _held:
-        _held.pop()._after_fork_in_parent()
-    _forking.release()
-
-
-def _after_fork_in_child() -> None:
-    while _held:
-        _held.pop()._after_fork_in_child()
-    _forking.release()
 
 
 def _at_exit() -> None:
@@ -329,10 +310,4 @@ def _at_exit() -> None:
         delivery.close(max(0.0, deadline - time.monotonic()))
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=_after_fork_in_parent,
-        after_in_child=_after_fork_in_child,
-    )
 atexit.register(_at_exit)

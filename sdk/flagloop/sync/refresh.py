@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import random
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from flagloop import forking
 from flagloop.errors import DocumentError, TransportError
 from flagloop.sync.source import Snapshot, Source
 
@@ -21,13 +21,16 @@ FIRST_RETRY = 1.0
 RETRY_AFTER_LIMIT = 600.0
 
 
-class Refresh:
+class Refresh(forking.Forkable):
     """Asks `source` every `interval` seconds (its own by default) and calls `apply` with news.
 
     `known` is the revision that is applied already (a copy from disk, say). A failed fetch
     changes nothing but `state()` and is tried again, later each time up to the source's
     patience. `clock` (monotonic seconds) and `spread` (a number of [0, 1)) are for tests.
     """
+
+    _rank = forking.REFRESH
+    _thread: threading.Thread | None
 
     def __init__(
         self,
@@ -52,11 +55,8 @@ class Refresh:
         self._failures = 0
         self._failures_ever = 0
         self._stopped = False
-        self._woken = False
-        self._thread: threading.Thread | None = None
-        # Reentrant: the collector may end a forgotten client, and so stop this, at any point.
-        self._condition = threading.Condition(threading.RLock())
-        _live.add(self)
+        self._reset()
+        forking.keep(self)
 
     def start(self) -> None:
         """Start the thread; nothing when it runs or was stopped."""
@@ -65,14 +65,21 @@ class Refresh:
 
     def wake(self) -> None:
         """Fetch now instead of at the end of the pause."""
-        with self._condition:
-            self._woken = True
-            self._condition.notify_all()
+        with contextlib.suppress(RuntimeError):  # it is open: the thread has been told already
+            self._gate.release()
+
+    def leave(self) -> None:
+        """Nobody needs news any more: the thread ends.
+
+        Takes no lock and waits for nothing, since the garbage collector may call it anywhere.
+        """
+        self._stopped = True
+        self.wake()
 
     def stop(self, timeout: float = 2.0) -> bool:
         """End the thread; False if it still sits in a request after `timeout` seconds."""
+        self.leave()
         with self._condition:
-            self._stopped = True
             thread = self._thread
             self._condition.notify_all()
         if thread is None or thread is threading.current_thread():
@@ -159,10 +166,16 @@ class Refresh:
 
     def _pause(self, delay: float) -> bool:
         """Wait for the time, a wake or a stop; whether to go on."""
-        with self._condition:
-            self._condition.wait_for(lambda: self._stopped or self._woken, delay)
-            self._woken = False
-            return not self._stopped
+        self._gate.acquire(timeout=delay)
+        return not self._stopped
+
+    def _reset(self) -> None:
+        """The state of threads: none. Also in a forked child, whose threads are gone."""
+        # Reentrant: a signal handler may come while its own thread is in here.
+        self._condition = threading.Condition(threading.RLock())
+        self._gate = threading.Lock()
+        self._gate.acquire()
+        self._thread = None
 
     def _before_fork(self) -> None:
         self._condition.acquire()
@@ -173,8 +186,7 @@ class Refresh:
     def _after_fork_in_child(self) -> None:
         """The child has no thread: begin anew, not at once, since many children end soon."""
         ran = self._thread is not None
-        self._condition = threading.Condition(threading.RLock())
-        self._thread = None
+        self._reset()
         if ran:
             self._start(self._interval * self._spread())
 
@@ -183,32 +195,3 @@ def _text(problem: Exception) -> str:
     if isinstance(problem, TransportError | DocumentError):
         return str(problem)
     return f"{type(problem).__name__}: {problem}"
-
-
-_live: weakref.WeakSet[Refresh] = weakref.WeakSet()
-_held: list[Refresh] = []
-_forking = threading.Lock()
-
-
-def _before() -> None:
-    # Two threads may fork at once; `_held` belongs to one of them.
-    _forking.acquire()
-    _held.extend(_live)
-    for one in _held:
-        one._before_fork()
-
-
-def _in_parent() -> None:
-    while _held:
-        _held.pop()._after_fork_in_parent()
-    _forking.release()
-
-
-def _in_child() -> None:
-    while _held:
-        _held.pop()._after_fork_in_child()
-    _forking.release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)
