@@ -8,9 +8,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from flagloop.evaluation.decision import ErrorCode
 from flagloop_server.store.events.writing import HOUR, RING
 
 HOURS = 24
+
+REMARK = str(ErrorCode.TYPE_MISMATCH)
+"""Counts with this reason are of evaluations that are counted already, by what was decided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,7 @@ class Usage:
 
     `hours` are 24 sums, the oldest first, the last one is the hour that runs. `by_variant` has
     None for "no variant" and `by_rule` None for "no rule". `last_seen_ms` may be older.
+    `by_reason` also has remarks on evaluations (TYPE_MISMATCH), so its sum may be greater.
     """
 
     today: int
@@ -97,11 +102,13 @@ class _Tally:
 
     def add(self, hour: int, row: sqlite3.Row) -> None:
         n = row["n"]
-        self.hours[hour] += n
         variant, rule, reason = row["variant"] or None, row["rule"] or None, row["reason"]
+        self.reasons[reason] = self.reasons.get(reason, 0) + n
+        if reason == REMARK:
+            return
+        self.hours[hour] += n
         self.variants[variant] = self.variants.get(variant, 0) + n
         self.rules[rule] = self.rules.get(rule, 0) + n
-        self.reasons[reason] = self.reasons.get(reason, 0) + n
 
     def usage(self, last_seen: int | None) -> Usage:
         return Usage(
@@ -152,8 +159,8 @@ def hours(
     for hour, flag, n in connection.execute(
         "SELECT hour, flag, sum(n) FROM count_hour WHERE environment_id = ?"
         " AND hour IN (SELECT value FROM json_each(?))"
-        " AND flag IN (SELECT value FROM json_each(?)) GROUP BY hour, flag",
-        (environment, json.dumps([*range(first, first + HOURS)]), json.dumps([*sums])),
+        " AND flag IN (SELECT value FROM json_each(?)) AND reason <> ? GROUP BY hour, flag",
+        (environment, json.dumps([*range(first, first + HOURS)]), json.dumps([*sums]), REMARK),
     ):
         sums[flag][hour - first] = n
     return {flag: tuple(found) for flag, found in sums.items()}

@@ -166,3 +166,14 @@ def test_losses_that_are_told_apart_are_bounded(
     connection = connect(path)
     assert connection.execute("SELECT count(*) FROM loss").fetchone()[0] == 5
     connection.close()
+
+
+def test_remarks_are_no_evaluations(log: EventLog, send: Callable[..., Ack]) -> None:
+    """`enabled` of a flag that is no boolean is counted by its decision and remarked on."""
+    send(counts=[count("known", 3, variant="a", rule="r", reason="SPLIT")])
+    send(counts=[count("known", 2, reason="TYPE_MISMATCH"), count("known", reason="PARSE_ERROR")])
+    found = log.usage(1)["known"]
+    assert (found.today, found.hours[-1], log.hours(1, ["known"])["known"][-1]) == (4, 4, 4)
+    assert found.by_variant == {"a": 3, None: 1}
+    assert found.by_rule == {"r": 3, None: 1}
+    assert found.by_reason == {"SPLIT": 3, "TYPE_MISMATCH": 2, "PARSE_ERROR": 1}
