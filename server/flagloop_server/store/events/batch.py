@@ -17,13 +17,15 @@ from flagloop.document.percent import parse_percent
 LONGEST_DATA = 32 * 1024
 """Bytes of the JSON of one event's properties, attributes or of one context."""
 MOST_UNITS = 20
+FARTHEST = 2**53
+"""Milliseconds from the epoch, in both directions."""
 
 _T = TypeVar("_T")
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Text = Annotated[str, msgspec.Meta(max_length=200)]
-Unit = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
-Time = Annotated[float, msgspec.Meta(ge=0, le=4e12)]
+Unit = Annotated[str, msgspec.Meta(min_length=1, max_length=10_000)]
+"""The SDK decides for longer ones too; their events are rejected, and counted by the sender."""
 Many = Annotated[int, msgspec.Meta(ge=1, le=10**12)]
 Revision = Text | Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 """`<lineage>.<n>`; a sender that knows only one lineage may say the number alone."""
@@ -43,7 +45,7 @@ class Exposure(msgspec.Struct, frozen=True, tag_field="type", tag="exposure"):
     unit: Unit
     variant: Name | None = None
     id: str | None = None
-    at: Time | None = None
+    at: float | None = None
     unit_by: Name = "key"
     rule: Name | None = None
     experiment: Name | None = None
@@ -60,7 +62,7 @@ class Event(msgspec.Struct, frozen=True, tag_field="type", tag="event"):
     units: dict[Name, Unit] = {}
     unit: Unit | None = None
     id: str | None = None
-    at: Time | None = None
+    at: float | None = None
     value: float | None = None
     properties: msgspec.Raw = msgspec.Raw()
 
@@ -70,7 +72,7 @@ class Count(msgspec.Struct, frozen=True):
 
     flag: Name
     n: Many
-    minute: Annotated[int, msgspec.Meta(ge=0, le=10**8)] | None = None
+    minute: Annotated[int, msgspec.Meta(ge=-(2**40), le=2**40)] | None = None
     variant: Text | None = None
     rule: Text | None = None
     reason: Text = ""
@@ -96,7 +98,7 @@ class Instance(msgspec.Struct, frozen=True):
 class _Envelope(msgspec.Struct, frozen=True):
     events: list[msgspec.Raw]
     batch: str | None = None
-    sent: Time | None = None
+    sent: float | None = None
     sdk: Text = ""
     revision: Revision | None = None
     instance: Instance | None = None
@@ -181,7 +183,7 @@ def decode_batch(raw: bytes) -> Batch:
         rows=rows,
         rejected=rejected,
         id=None if envelope.batch is None else _uuid(envelope.batch),
-        sent=None if envelope.sent is None else int(envelope.sent),
+        sent=_time(envelope.sent),
         sdk=envelope.sdk,
         revision=_revision(envelope.revision),
         instance=envelope.instance,
@@ -219,7 +221,7 @@ def _exposure(event: Exposure) -> Row:
     return Row(
         id=_id(event.id),
         kind=0,
-        at=None if event.at is None else int(event.at),
+        at=_time(event.at),
         name=event.flag,
         variant=event.variant,
         unit=event.unit,
@@ -232,6 +234,11 @@ def _exposure(event: Exposure) -> Row:
         revision=_revision(event.revision),
         data=_object(event.attributes) if event.attributes else None,
     )
+
+
+def _time(given: float | None) -> int | None:
+    """A sender's time as a number that SQLite can add to: a wrong clock must not lose events."""
+    return None if given is None else int(max(-FARTHEST, min(given, FARTHEST)))
 
 
 def _revision(given: str | int | None) -> str | None:
@@ -251,7 +258,7 @@ def _event(event: Event) -> Row:
     return Row(
         id=_id(event.id),
         kind=1,
-        at=None if event.at is None else int(event.at),
+        at=_time(event.at),
         name=event.event,
         value=event.value,
         units=units,

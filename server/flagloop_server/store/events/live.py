@@ -9,9 +9,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 UNITS = 200_000
 """Pairs of unit and flag that are followed at once, over all environments."""
+
+LONGEST_UNIT = 100
+"""Characters of attribute and value that are kept as they are."""
 
 EVENT_NAMES = 100
 """Names of events that are followed for each flag."""
@@ -62,6 +66,14 @@ class _Flag:
     complete: bool = True
 
 
+def _name(unit: tuple[str, str]) -> tuple[str, str]:
+    """A unit as it is followed: of a long value its digest, so that the limit bounds memory."""
+    by, value = unit
+    if len(by) + len(value) <= LONGEST_UNIT:
+        return unit
+    return "", blake2b(f"{by}\0{value}".encode(), digest_size=16).hexdigest()
+
+
 class Live:
     """Follows units. Written by the log's writer, read by any thread."""
 
@@ -77,6 +89,7 @@ class Live:
         self, environment: int, unit: tuple[str, str], flag: str, variant: str, at: int
     ) -> None:
         """`unit` (attribute, value) saw a variant of a flag."""
+        unit = _name(unit)
         with self._lock:
             totals = self._flags.setdefault((environment, flag), _Flag())
             seen = self._units.get((environment, *unit), {}).get(flag)
@@ -97,7 +110,7 @@ class Live:
     ) -> None:
         """`units` did something: it counts for every flag that one of them was exposed to."""
         with self._lock:
-            for unit in units.items():
+            for unit in map(_name, units.items()):
                 for flag, seen in self._units.get((environment, *unit), {}).items():
                     if seen.at <= at:
                         self._count(self._flags[environment, flag], seen, event, value)

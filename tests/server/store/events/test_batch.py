@@ -131,12 +131,11 @@ def test_what_is_no_batch_is_a_value_error(raw: bytes) -> None:
         {**EXPOSURE, "unit": 5},
         {**EXPOSURE, "id": "x"},
         {**EXPOSURE, "id": "g" * 32},
-        {**EXPOSURE, "at": -1},
-        {**EXPOSURE, "at": 1e15},
+        {**EXPOSURE, "at": "now"},
         {**EXPOSURE, "stage": "much"},
         {**EXPOSURE, "attributes": [1]},
         {**EXPOSURE, "attributes": {"x": "y" * 40_000}},
-        {**EXPOSURE, "unit": "u" * 1001},
+        {**EXPOSURE, "unit": "u" * 10_001},
         {**EVENT, "units": {}},
         {**EVENT, "units": {"key": ""}},
         {**EVENT, "units": {f"u{n}": "x" for n in range(30)}},
@@ -207,3 +206,20 @@ def test_an_odd_revision_spoils_its_exposure_alone(given: object) -> None:
     found = decode_batch(batch({**EXPOSURE, "revision": given}, {**EXPOSURE, "id": None}))
     assert [index for index, _ in found.rejected] == [0]
     assert len(found.rows) == 1
+
+
+@pytest.mark.parametrize("sent", [4e12 + 1, -5.5, 1.7e18, -1e300])
+def test_a_wrong_clock_loses_nothing(sent: float) -> None:
+    """Years off or in nanoseconds: times are kept as numbers that can be corrected."""
+    counts = [{"flag": "f", "n": 1, "minute": 2**33}]
+    words = {"sent": sent, "events": [{**EXPOSURE, "at": sent}], "counts": counts}
+    found = decode_batch(json.dumps(words).encode())
+    assert found.sent == found.rows[0].at == int(max(-(2**53), min(sent, 2**53)))
+    assert (found.rejected, found.malformed) == ((), 0)
+
+
+def test_long_units_are_taken() -> None:
+    """The SDK decides for them, so what they saw is kept."""
+    unit = "u" * 10_000
+    found = decode_batch(json.dumps({"events": [{**EXPOSURE, "unit": unit}]}).encode())
+    assert found.rows[0].unit == unit

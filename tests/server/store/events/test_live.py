@@ -57,3 +57,14 @@ def test_names_of_events_are_bounded() -> None:
     found = live.counts(1, "f")
     assert len(found.events) == live_module.EVENT_NAMES
     assert not found.complete
+
+
+def test_long_units_are_followed_in_little_memory() -> None:
+    """By a digest that tells them apart, also by attribute."""
+    live = Live(0)
+    for by, last in (("key", "a"), ("key", "b"), ("org", "a"), ("key", "a")):
+        live.exposed(1, (by, "u" * 10_000 + last), "f", "x", 5)
+    live.happened(1, {"key": "u" * 10_000 + "a"}, "e", None, 6)
+    found = live.counts(1, "f")
+    assert (found.units, found.events["e"]["x"].units) == ({"x": 3}, 1)
+    assert sum(len(text) for _, *unit in live._units for text in unit) < 200
