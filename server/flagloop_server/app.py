@@ -52,6 +52,7 @@ class Application:
         self.auth = Auth(self.store)
         self.changes = Changes(self.store)
         self.events = self.store.events
+        self.events.follow()
         start = first_start(self.store, self.auth)
         self.first_keys = tuple(start.keys.items())
         self.setup_link = None if start.setup_token is None else f"/setup/{start.setup_token}"

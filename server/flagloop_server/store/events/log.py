@@ -90,8 +90,22 @@ class EventLog:
         self._names = Names(flags)
         self._pruned = 0
         self._closed = False
+        self._follows = False
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="flagloop-events")
-        self._writer.submit(self._rebuild).add_done_callback(_log_failure)
+
+    def follow(self) -> None:
+        """Begin to read the newest events of earlier runs for the live counts.
+
+        For a server at its start, so that the first page has them; the first `submit` or `live`
+        does it where nobody did. Commands that need no counts do not pay for it.
+        """
+        with self._lock:
+            self._follow()
+
+    def _follow(self) -> None:
+        if not self._follows and not self._closed:
+            self._follows = True  # before any batch: the writer's queue keeps the order
+            self._writer.submit(self._rebuild).add_done_callback(_log_failure)
 
     def submit(
         self, environment: int, key: int | None, received_ms: int, batch: Batch
@@ -108,6 +122,7 @@ class EventLog:
             if self._closed or full or (self._queue and waiting > MOST_EVENTS):
                 self._refused += 1
                 raise BusyError(2.0)
+            self._follow()
             self._queue.append((job, future))
             self._waiting_events = waiting
             self._writer.submit(self._write_group).add_done_callback(_log_failure)
@@ -156,6 +171,7 @@ class EventLog:
 
     def live(self, environment: int, flag: str) -> LiveCounts:
         """Units and events per variant as they happen."""
+        self.follow()
         return self._live.counts(environment, flag)
 
     def variant_counts(self, environment: int, flag: str) -> dict[str, int]:
@@ -240,7 +256,7 @@ class EventLog:
                 future.set_exception(error)
 
     def _rebuild(self) -> None:
-        """Follow the newest events of earlier runs; runs first on the writer thread."""
+        """Follow the newest events of earlier runs; the writer thread's first work."""
         with self._file.snapshot() as connection:
             last = connection.execute("SELECT max(seq) FROM event").fetchone()[0] or 0
             rows = reading.events(connection, last - _REBUILT_EVENTS, _REBUILT_EVENTS)

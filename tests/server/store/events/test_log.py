@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -371,3 +372,23 @@ def test_what_was_acknowledged_survives_sigkill(tmp_path: Path) -> None:
     assert len(acknowledged) >= 150
     assert len(stored) == len(set(stored))
     assert {uuid.UUID(one).bytes for one in acknowledged} <= set(stored)
+
+
+def test_what_nobody_counts_is_not_read(tmp_path: Path, log: EventLog) -> None:
+    """Commands open the log on their way; only a server begins to read earlier events."""
+    send(log, exposure("u-1"))
+    before = set(threading.enumerate())
+    second = EventLog(tmp_path / "events.db")
+    assert set(threading.enumerate()) == before
+    second.follow()
+    second.close()
+    assert second.variant_counts(1, "cta_color") == {"treatment": 1}
+
+
+def test_events_of_a_clock_that_is_years_off_are_put_right(log: EventLog) -> None:
+    """The skew corrects it, however large."""
+    far = 5_000_000_000_000
+    send(log, exposure("u-1", at=far - 10), sent=far, counts=[count("f", 1, far // MINUTE - 60)])
+    assert [(row.at, row.skew) for row in log.events()] == [(NOW - 10, NOW - far)]
+    hours = log.usage(1)["f"].hours
+    assert (hours[-1], sum(hours)) == (0, 1)
