@@ -7,6 +7,7 @@ as argon2id. Times are epoch milliseconds.
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import re
 import secrets
 import threading
@@ -115,7 +116,7 @@ def check_csrf(secret: str, token: str) -> bool:
 
 
 class Attempts:
-    """Counts failed sign-ins by name in a sliding window, in memory, bounded."""
+    """Counts attempts by name in a sliding window, in memory, bounded."""
 
     def __init__(
         self, clock: Callable[[], int], *, most: int, window: int = 15 * MINUTE, names: int = 10_000
@@ -134,8 +135,13 @@ class Attempts:
             if len(failed) >= self._most:
                 raise TooManyAttemptsError((failed[0] + self._window - self._clock()) / 1000)
 
+    def count(self, name: str) -> int:
+        """How many there were, up to `most`."""
+        with self._lock:
+            return len(self._recent(name))
+
     def fail(self, name: str) -> None:
-        """Count a failure."""
+        """Count one."""
         with self._lock:
             self._failed[name] = [*self._recent(name), self._clock()][-self._most :]
             self._failed.move_to_end(name)
@@ -152,6 +158,67 @@ class Attempts:
         return [at for at in self._failed.get(name, ()) if at > since]
 
 
+class Throttle:
+    """Who may try a password: guessing stays hopeless, and nobody can lock another person out.
+
+    Three counts of failures in 15 minutes, each of which has to have room:
+
+    - 5 for a person from one place. A place is an IPv4 address or the /64 of an IPv6 one, which
+      is what a subscriber gets. This is the hard one, and it stops only who guesses there.
+    - 30 for a place, over all people, so that one password cannot be tried on everybody.
+    - 200 for a person from everywhere, against many places at once (40 to reach it). It does not
+      hold where the person signed in within 30 days: who floods an account from elsewhere must
+      not keep its owner from a kill at night. Nor does it hold for one-time links, which an
+      operator prints with `flagloop users passwd --link`.
+
+    So at most 19,200 guesses a day at one account, 7 million a year. The 10 characters that a
+    password has at least are more than 10^14 even if they are lower-case letters only; what
+    such a rate can find is one of the commonest passwords, and that takes many places and shows.
+    All is kept in memory, bounded: a restart forgives.
+    """
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._here = Attempts(clock, most=5)
+        self._place = Attempts(clock, most=30)
+        self._person = Attempts(clock, most=200)
+        self._at_home = Attempts(clock, most=1, window=30 * 24 * 60 * MINUTE)
+
+    def check(self, email: str, address: str) -> None:
+        """Raises TooManyAttemptsError."""
+        place = place_of(address)
+        here = f"{place} {email}"
+        self._here.check(here)
+        self._place.check(place)
+        if not self._at_home.count(here):
+            self._person.check(email)
+
+    def fail(self, email: str, address: str) -> None:
+        """A wrong password."""
+        place = place_of(address)
+        self._here.fail(f"{place} {email}")
+        self._place.fail(place)
+        self._person.fail(email)
+
+    def succeed(self, email: str, address: str) -> None:
+        """The right one: mistyping before it is forgotten, but no failures from elsewhere."""
+        here = f"{place_of(address)} {email}"
+        self._here.forget(here)
+        self._at_home.fail(here)
+
+
+def place_of(address: str) -> str:
+    """Where an address is, as far as one sender can change it: of IPv6 the /64."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address[:LONGEST_EMAIL]
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped is None:
+            return str(ipaddress.ip_network((found, 64), strict=False))
+        found = found.ipv4_mapped
+    return str(found)
+
+
 class Auth:
     """Signs people in and out. Threads may share it."""
 
@@ -161,8 +228,8 @@ class Auth:
         self._hasher = hasher or PasswordHasher()
         # argon2 takes 64 MB for each password: a crowd at the door must not exhaust the memory
         self._hashing = threading.BoundedSemaphore(_HASHES_AT_ONCE)
-        self._by_person = Attempts(store.clock, most=5)
-        self._by_address = Attempts(store.clock, most=30)
+        self._throttle = Throttle(store.clock)
+        self._changes = Attempts(store.clock, most=5)
 
     @cached_property
     def _decoy(self) -> str:
@@ -174,21 +241,18 @@ class Auth:
     def sign_in(self, email: str, password: str, address: str) -> Session:
         """A new session for the right password; `address` is where the browser comes from.
 
-        Raises SignInError, and TooManyAttemptsError after 5 failures for a person or 30 from
-        an address in 15 minutes.
+        Raises SignInError, and TooManyAttemptsError as Throttle says.
         """
         email = email.strip().lower()[: LONGEST_EMAIL + 1]  # a longer one is nobody's; it is kept
-        self._by_person.check(email)
-        self._by_address.check(address)
+        self._throttle.check(email, address)
         decoy = self._decoy  # first, so that it tells nothing by its time
         user = self._user(email)
         hashed = self._people.password(user.id) if user is not None else None
         right = self._verify(hashed or decoy, password)
         if user is None or hashed is None or not right or user.disabled_at is not None:
-            self._by_person.fail(email)
-            self._by_address.fail(address)
+            self._throttle.fail(email, address)
             raise SignInError("the address or the password is wrong")
-        self._by_person.forget(email)
+        self._throttle.succeed(email, address)
         if self._hasher.check_needs_rehash(hashed):
             self._people.set_password(user.id, self._hash(password), user.actor, note=False)
         return self._open(user)
@@ -309,11 +373,12 @@ class Auth:
     def change_password(self, session: Session, old: str, new: str) -> Session:
         """Change one's own password: all sessions end, a new one is opened.
 
-        Raises SignInError when `old` is wrong, ConfigError when `new` will not do.
+        Raises SignInError when `old` is wrong (TooManyAttemptsError after 5 times, which only
+        who is signed in can reach), ConfigError when `new` will not do.
         """
-        self._by_person.check(session.user.email)
+        self._changes.check(session.user.email)
         if not self._verify(self._people.password(session.user.id) or self._decoy, old):
-            self._by_person.fail(session.user.email)
+            self._changes.fail(session.user.email)
             raise SignInError("the present password is wrong")
         check_password(new)
         self._people.set_password(session.user.id, self._hash(new), session.user.actor)

@@ -19,6 +19,7 @@ from flagloop_server.auth import (
     check_csrf,
     csrf_token,
     first_start,
+    place_of,
     role_of,
 )
 from flagloop_server.store import SYSTEM, Actor, Store, hash_key
@@ -149,12 +150,12 @@ def test_wrong_passwords_and_unknown_people_look_alike(auth: Auth, admin: Sessio
 def test_guessing_is_stopped_and_forgiven_after_a_while(
     auth: Auth, admin: Session, clock: Clock
 ) -> None:
-    """Five failures for a person in 15 minutes, then even the right password has to wait."""
+    """Five failures in 15 minutes, then even the right password has to wait in that place."""
     for _ in range(5):
         with pytest.raises(SignInError):
             auth.sign_in("ana@example.com", "wrong password", "1.2.3.4")
     with pytest.raises(TooManyAttemptsError) as caught:
-        auth.sign_in("ana@example.com", PASSWORD, "5.6.7.8")
+        auth.sign_in("ana@example.com", PASSWORD, "1.2.3.4")
     assert 0 < caught.value.retry_after <= 900
     clock.now += 15 * MINUTE
     assert auth.sign_in("ana@example.com", PASSWORD, "1.2.3.4")
@@ -175,7 +176,55 @@ def test_failures_are_remembered_in_little_memory(auth: Auth) -> None:
     for n in range(3):
         with pytest.raises(SignInError):
             auth.sign_in("x" * 1_000_000 + str(n), PASSWORD, "6.6.6.6")
-    assert sum(map(len, auth._by_person._failed)) < 1000
+    throttle = auth._throttle
+    for kept in (throttle._here, throttle._person):
+        assert sum(map(len, kept._failed)) < 1000
+
+
+def test_guessing_elsewhere_locks_nobody_out(auth: Auth, admin: Session, clock: Clock) -> None:
+    """Forty addresses can stop a person in new places only, not where they were before."""
+    auth.sign_in("ana@example.com", PASSWORD, "1.2.3.4")
+    clock.now += 29 * 24 * 60 * MINUTE
+    for n in range(40):
+        auth._throttle.check("ana@example.com", f"6.6.6.{n}")
+        for _ in range(5):
+            auth._throttle.fail("ana@example.com", f"6.6.6.{n}")
+    for _ in range(3):
+        assert auth.sign_in("ana@example.com", PASSWORD, "1.2.3.4")
+    for stranger in ("6.6.6.0", "7.7.7.7"):
+        with pytest.raises(TooManyAttemptsError):
+            auth.sign_in("ana@example.com", PASSWORD, stranger)
+    link = auth.sign_in_link(admin.user.id)
+    assert auth.use_sign_in_link(link).user.id == admin.user.id
+    clock.now += 15 * MINUTE
+    assert auth.sign_in("ana@example.com", PASSWORD, "7.7.7.7")
+
+
+def test_a_success_elsewhere_gives_a_guesser_nothing(auth: Auth, admin: Session) -> None:
+    """The owner's sign-ins do not refill the attempts of others."""
+    for _ in range(5):
+        with pytest.raises(SignInError):
+            auth.sign_in("ana@example.com", "wrong password", "6.6.6.6")
+    auth.sign_in("ana@example.com", PASSWORD, "1.2.3.4")
+    with pytest.raises(TooManyAttemptsError):
+        auth.sign_in("ana@example.com", PASSWORD, "6.6.6.6")
+    assert auth._throttle._person.count("ana@example.com") == 5
+
+
+@pytest.mark.parametrize(
+    ("address", "place"),
+    [
+        ("203.0.113.9", "203.0.113.9"),
+        ("::ffff:203.0.113.9", "203.0.113.9"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+        ("unix" * 1000, "unix" * 63 + "uni"),
+    ],
+)
+def test_a_place_is_what_one_sender_cannot_change(address: str, place: str) -> None:
+    """An IPv6 subscriber has 2^64 addresses, which are one place."""
+    assert place_of(address) == place
 
 
 def test_a_success_forgets_earlier_failures(auth: Auth, admin: Session) -> None:
