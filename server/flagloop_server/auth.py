@@ -360,7 +360,7 @@ class Auth:
         self, email: str, name: str, roles: Mapping[str, Role], actor: Actor
     ) -> tuple[User, str]:
         """A new person, and the token of their setup link. `roles`: environment or `*` -> role."""
-        user = self._people.create(check_email(email), name.strip() or email, roles, actor)
+        user = self._people.create(check_email(email), name, roles, actor)
         return user, self.setup_link(user.id)
 
     def set_password(self, email: str, password: str, actor: Actor) -> None:
@@ -411,7 +411,7 @@ class Auth:
         if self._people.any_signed_up():
             raise SignInError("there is somebody already; ask them to let you in")
         actor = Actor("person", email)
-        return self._people.create(email, name.strip() or email, {EVERYWHERE: "admin"}, actor)
+        return self._people.create(email, name, {EVERYWHERE: "admin"}, actor)
 
     def _link(self, purpose: LinkPurpose, user_id: int | None, life: int) -> str:
         token = secrets.token_urlsafe(32)

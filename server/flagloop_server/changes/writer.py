@@ -47,6 +47,9 @@ _FAILURES = (
 )
 """What a listener may raise without making a committed change look failed."""
 
+LONGEST_REASON = 500
+"""Characters; the pages' forms take no more either."""
+
 _FREE_ATTEMPTS = 3
 """How often a change is computed without holding up others before it takes the lock first."""
 
@@ -158,12 +161,11 @@ class Changes:
 
         `expected` says at which revision each item was read; an item that was changed since is
         a conflict. Raises ConflictError (MergeConflictError for a push), DocumentError with the
-        lines of what the author wrote, NotFoundError, ConfigError (no reason, archived
-        environment); then nothing was changed.
+        lines of what the author wrote, NotFoundError, ConfigError (no reason or one over
+        `LONGEST_REASON`, archived environment); then nothing was changed. The reason of an
+        urgent change is cut instead: a kill is never refused for its words.
         """
-        reason = reason.strip()
-        if change.needs_reason and not reason:
-            raise ConfigError(f"{change.action} needs a reason")
+        reason = _checked_reason(change, reason)
         attempts = 0
         done: Applied | None = None
         while done is None:
@@ -302,6 +304,19 @@ class Changes:
         except _FAILURES:
             self.failed_calls += 1
             _LOG.exception("a listener failed environment=%s revision=%s", *_place(done))
+
+
+def _checked_reason(change: Change, reason: str) -> str:
+    reason = reason.strip()
+    if change.needs_reason and not reason:
+        raise ConfigError(f"{change.action} needs a reason")
+    if len(reason) <= LONGEST_REASON:
+        return reason
+    if change.urgent:
+        return f"{reason[: LONGEST_REASON - 1]}…"
+    raise ConfigError(
+        f"a reason has at most {LONGEST_REASON} characters, this one has {len(reason):,}"
+    )
 
 
 def _place(done: Applied) -> tuple[str, str]:

@@ -11,7 +11,14 @@ from flagloop.errors import ConfigError, NotFoundError
 from flagloop_server.store import environments
 from flagloop_server.store.database import SqliteFile
 from flagloop_server.store.ledger import Entry, append
-from flagloop_server.store.records import EVERYWHERE, Actor, KeyInfo, KeyKind, Role
+from flagloop_server.store.records import (
+    EVERYWHERE,
+    Actor,
+    KeyInfo,
+    KeyKind,
+    Role,
+    checked_name,
+)
 
 PREFIXES: Mapping[KeyKind, str] = {"server": "fl_srv_", "client": "fl_cli_", "admin": "fl_adm_"}
 ROLES: tuple[Role, ...] = ("viewer", "editor", "admin")
@@ -52,10 +59,12 @@ class Keys:
     ) -> tuple[KeyInfo, str]:
         """A new key and its secret, which cannot be had again.
 
-        `scope` are environment keys; `("*",)`, only for admin keys, is all of them. Raises
-        ConfigError for what does not fit together, NotFoundError for an unknown environment.
+        `scope` are environment keys; `("*",)`, only for admin keys, is all of them; an empty
+        `name` becomes the kind. Raises ConfigError for what does not fit together and for a
+        name that is too long, NotFoundError for an unknown environment.
         """
         _check(scope, kind, role)
+        name = checked_name(name) or f"{kind} key"
         secret = PREFIXES[kind] + secrets.token_urlsafe(32)
         now = self._clock()
         if kind == "admin" and expires_at is None:

@@ -18,6 +18,7 @@ from flagloop_server.store.records import (
     Role,
     SessionRow,
     User,
+    checked_name,
 )
 
 _SESSIONS = (
@@ -57,8 +58,8 @@ class People:
         return None if row is None else row["password"]
 
     def create(self, email: str, name: str, roles: Mapping[str, Role], actor: Actor) -> User:
-        """A person without a password yet; ConfigError if the address is taken."""
-        email = email.lower()
+        """A person without a password yet; ConfigError for a taken address or a long name."""
+        email, name = email.lower(), checked_name(name) or email
         with self._file.write() as connection:
             if connection.execute("SELECT 1 FROM user WHERE email = ?", (email,)).fetchone():
                 raise ConfigError(f"there is a person '{email}' already")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from flagloop.document.yamlfile import DocumentText
+from flagloop.errors import ConfigError
 
 Ref: TypeAlias = tuple[str, str]
 """`(section, key)` names an item, `("flags", "cta_color")`; `(word, "")` a top-level word."""
@@ -18,8 +19,19 @@ Role: TypeAlias = Literal["viewer", "editor", "admin"]
 KeyKind: TypeAlias = Literal["server", "client", "admin"]
 LinkPurpose: TypeAlias = Literal["setup", "sign_in"]
 
+LONGEST_NAME = 100
+"""Characters of the name of a key or a person."""
+
 EVERYWHERE = "*"
 """In roles and admin keys: every environment, also those made later."""
+
+
+def checked_name(name: str) -> str:
+    """A name of a key or a person without spaces around it; ConfigError for one too long."""
+    name = name.strip()
+    if len(name) > LONGEST_NAME:
+        raise ConfigError(f"a name has at most {LONGEST_NAME} characters, not {len(name):,}")
+    return name
 
 
 @dataclass(frozen=True, slots=True)

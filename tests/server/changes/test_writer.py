@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from flagloop.document.yamlfile import parse
-from flagloop.errors import ConflictError, DocumentError
+from flagloop.errors import ConfigError, ConflictError, DocumentError
 from flagloop_server import changes as change
 from flagloop_server.changes import Applied, Changes, Draft, Scene
 from flagloop_server.changes.change import Change
@@ -318,3 +318,18 @@ def test_a_kill_among_2000_flags_costs_milliseconds(
     # 5 ms on a quiet machine; reading the document anew would take over 500 ms
     assert sorted(costs)[4] < 0.05
     assert store.document("production").revision == 11
+
+
+def test_a_reason_has_an_end_and_a_kill_is_not_refused_for_it(
+    pushed: Changes, ana: Actor, store: Store
+) -> None:
+    """Other changes are refused with both numbers; a kill's is cut, in the text too."""
+    long = "x" * 501
+    with pytest.raises(ConfigError, match="at most 500 characters, this one has 501"):
+        pushed.apply(change.set_share("production", "new_checkout", "canary", "9%"), ana, long)
+    assert store.document("production").revision == 2
+    pushed.apply(change.set_share("production", "new_checkout", "canary", "9%"), ana, long[:-1])
+    done = pushed.apply(change.kill("production", "cta_color"), ana, long)
+    assert done.reason == store.revision("production", 4).reason == "x" * 499 + "…"
+    killed = done.document.document.items["flags", "cta_color"].mapping["killed"]
+    assert killed["reason"] == done.reason

@@ -105,3 +105,15 @@ def test_last_use_only_moves_forward(store: Store, ana: Actor) -> None:
     store.touch_keys({info.id: 1000, 999: 5})
     store.touch_keys({})
     assert store.keys()[0].last_used_at == 2000
+
+
+def test_names_have_an_end(store: Store, ana: Actor) -> None:
+    """Of keys and of people; spaces around them do not count, and an empty one says the kind."""
+    for make in (
+        lambda name: store.create_key("production", "server", name, ana)[0].name,
+        lambda name: store.people.create("bob@example.com", name, {}, ana).name,
+    ):
+        with pytest.raises(ConfigError, match="at most 100 characters, not 1,000"):
+            make("n" * 1000)
+        assert make(" " + "n" * 100 + " ") == "n" * 100
+    assert store.create_key("production", "client", " ", ana)[0].name == "client key"
