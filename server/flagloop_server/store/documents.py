@@ -11,7 +11,7 @@ import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flagloop.document.yamlfile import Chunk, DocumentText, parse
@@ -109,6 +109,35 @@ class Documents:
             new = NewRevision(base, document, (), actor, "create", key, "", self._clock())
             _write(connection, new, None)
             return environments.find(connection, key)
+
+    def rename(self, key: str, new_key: str, actor: Actor) -> Environment:
+        """Give an environment another key; its id, keys, history and lineage stay.
+
+        That is a revision of the same text: what SDKs hold has the name in it, and they ask
+        again only where the revision is another.
+        """
+        with self._file.write() as connection:
+            old = environments.find(connection, key)
+            if new_key == key:
+                return old
+            kept = self._load(key, None)
+            self._environments.set_key(connection, old.id, new_key)
+            base = replace(kept.stored, environment=new_key)
+            new = NewRevision(
+                base,
+                base.document,
+                (),
+                actor,
+                action="rename-environment",
+                target=new_key,
+                reason="",
+                at=self._clock(),
+                details={"from": key, "to": new_key},
+            )
+            made = _write(connection, new, kept)
+            renamed = environments.find(connection, new_key)
+        self._keep(made)
+        return renamed
 
     def commit(self, new: NewRevision) -> StoredDocument | None:
         """Write a revision, its ledger row and its archive in one transaction.

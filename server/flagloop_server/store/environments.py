@@ -76,17 +76,10 @@ class Environments:
         )
         return find(connection, key)
 
-    def rename(self, key: str, new_key: str, actor: Actor) -> Environment:
-        """Give an environment another key; its id, keys, history and lineage stay."""
-        with self._file.write() as connection:
-            old = find(connection, key)
-            if new_key == key:
-                return old
-            self._check_new_key(connection, new_key)
-            connection.execute("UPDATE environment SET key = ? WHERE id = ?", (new_key, old.id))
-            details = {"from": key, "to": new_key}
-            self._note(connection, actor, Entry("rename-environment", new_key, details=details))
-            return find(connection, new_key)
+    def set_key(self, connection: sqlite3.Connection, number: int, key: str) -> None:
+        """Give the environment of this id another key; ConfigError for a bad or taken one."""
+        self._check_new_key(connection, key)
+        connection.execute("UPDATE environment SET key = ? WHERE id = ?", (key, number))
 
     def set_archived(self, key: str, actor: Actor, *, archived: bool) -> Environment:
         """Take an environment out of use (its keys stop to work) or into use again."""

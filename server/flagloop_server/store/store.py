@@ -87,8 +87,8 @@ class Store:
         return self._documents.create(key, actor, production=production)
 
     def rename_environment(self, key: str, new_key: str, actor: Actor) -> Environment:
-        """Another name; id, lineage, keys and history stay."""
-        return self._environments.rename(key, new_key, actor)
+        """Another name, as a new revision; id, lineage, keys and history stay."""
+        return self._documents.rename(key, new_key, actor)
 
     def archive_environment(self, key: str, actor: Actor) -> Environment:
         """Out of use: no changes any more; the edge stops to serve it."""

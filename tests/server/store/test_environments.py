@@ -38,6 +38,26 @@ def test_rename_keeps_everything_but_the_key(store: Store, ana: Actor) -> None:
         store.document("staging")
 
 
+def test_a_rename_is_a_revision_of_the_same_text(store: Store, ana: Actor) -> None:
+    """What names the revision also holds the environment's name, for those who ask by it."""
+    old = store.create_environment("staging", ana)
+    text = store.document("staging").document.text
+    new = store.rename_environment("staging", "preprod", ana)
+    assert new.revision == old.revision + 1
+    assert store.document("preprod").document.text == text
+    assert store.document("preprod", 1).document.text == text
+    (row, _) = store.revisions("preprod")
+    assert (row.action, row.target, row.actor, row.changed) == (
+        "rename-environment", "preprod", ana, (),
+    )  # fmt: skip
+    payload = store.audit()[0].payload
+    assert payload is not None
+    assert payload["details"] == {"from": "staging", "to": "preprod", "items": []}
+    assert store.rename_environment("preprod", "preprod", ana) == new
+    with Store(store.folder) as again:
+        assert again.document("preprod").name == new.name
+
+
 def test_archived_environments_are_out_of_the_list_but_kept(store: Store, ana: Actor) -> None:
     """Archiving hides an environment; it comes back as it was."""
     store.create_environment("staging", ana)

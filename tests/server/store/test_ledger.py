@@ -110,6 +110,6 @@ def test_a_redaction_reaches_the_history(store: Store, ana: Actor) -> None:
     changes.apply(archive_flag("production", "a"), ana, "for Jane Doe")
     store.rename_environment("production", "shop", ana)
     store.redact(store.audit()[1].seq, ana, "a name")
-    assert [row.reason for row in store.revisions("shop")] == ["", "kept", ""]
+    assert [row.reason for row in store.revisions("shop")] == ["", "", "kept", ""]
     assert [flag.reason for flag in store.archived_flags("shop")] == [""]
     assert store.verify().ok

@@ -61,6 +61,25 @@ def test_environments_are_made_renamed_and_archived(caller: Any, app: Any) -> No
     assert app.publisher.snapshots.get(number).environment == "staging"
 
 
+def test_a_renamed_environment_is_no_longer_what_an_sdk_has(
+    caller: Any, app: Any, call: Any
+) -> None:
+    """Its name is in the ruleset, so the entity tag of before gets the ruleset again, once."""
+    from flagloop_server.changes import kill, push
+    from flagloop_server.store import SYSTEM
+
+    _, secret = app.store.create_key("production", "server", "sdk", SYSTEM)
+    server = [("authorization", f"Bearer {secret}")]
+    tag = call(app.asgi, "GET", "/api/v1/ruleset", server).headers["etag"]
+    caller()("PATCH", "/environments/production", {"key": "live"})
+    answer = call(app.asgi, "GET", "/api/v1/ruleset", [*server, ("if-none-match", tag)])
+    assert (answer.status, json.loads(answer.body)["environment"]) == (200, "live")
+    again = [*server, ("if-none-match", answer.headers["etag"])]
+    assert call(app.asgi, "GET", "/api/v1/ruleset", again).status == 304
+    app.changes.apply(push("live", "version: 1\nflags:\n  a: {}\n"), SYSTEM, "")
+    assert app.changes.apply(kill("live", "a"), SYSTEM, "x").revision == 4
+
+
 def test_a_taken_name_is_refused(caller: Any) -> None:
     """400 or 409 with a message, and nothing is made."""
     status, answer = caller()("POST", "/environments", {"key": "production"})
