@@ -29,7 +29,7 @@ from flagloop.document.yamlfile import (
     parse,
 )
 from flagloop.document.yamlnodes import build
-from flagloop.document.yamlpatch import patch_item
+from flagloop.document.yamlpatch import closed, patch_item
 from flagloop.document.yamlpiece import item_pieces, plain_lines
 from flagloop.document.yamlsplit import line_end
 from flagloop.document.yamlwrite import entry_text, item_text, plain, same
@@ -50,7 +50,9 @@ class Edit:
 def replace_item(doc: DocumentText, section: str, key: str, mapping: Any) -> Edit:
     """Give an item (or a top-level word) another value, touching only the words that change.
 
-    New words stand where `mapping` has them: `{"killed": ..., **old}` writes `killed` first.
+    New words stand where `mapping` has them: `{"killed": ..., **old}` writes `killed` first;
+    but never behind a block scalar that ends the file without a line feed, which they would
+    change. To take them out again gives the old bytes.
     """
     value = plain(mapping)
     _number(doc, section, key)
@@ -67,7 +69,7 @@ def replace_item(doc: DocumentText, section: str, key: str, mapping: Any) -> Edi
         is_comment = done.rest.splitlines()[-1].strip()
         rest = done.rest + newline_of(doc) if is_comment else done.rest
         new.append(Chunk("separator", "", "", rest))
-    items = {(section, key): Item(done.text, value)} if key else {}
+    items = {(section, key): Item(done.text, done.value)} if key else {}
     edited = _spliced(block, (number, number + 1), new, items)
     return Edit(edited if key else parse(edited.raw), done.rewritten or block is not doc)
 
@@ -197,7 +199,10 @@ def _closed(chunk: Chunk, doc: DocumentText) -> Chunk:
     """The chunk with the line feed that it lacks at the end of a file."""
     if chunk.kind == "header" or chunk.text.endswith("\n"):
         return chunk
-    return Chunk(chunk.kind, chunk.section, chunk.key, chunk.text + newline_of(doc))
+    newline = newline_of(doc)
+    holds_value = chunk.kind == "entry" or (chunk.kind == "item" and is_block(chunk))
+    text = closed(chunk.text, newline) if holds_value else chunk.text + newline
+    return Chunk(chunk.kind, chunk.section, chunk.key, text)
 
 
 def _joined(chunks: Iterable[Chunk]) -> list[Chunk]:

@@ -34,9 +34,12 @@ Plan: TypeAlias = list[tuple[int | None, str, Any]]
 
 
 class Patched(NamedTuple):
-    """An item's new text, blank lines that no longer belong to it, and whether it is all new."""
+    """An item's new text and value, blank lines that no longer belong to it, and whether more
+    than what was to change is new.
+    """
 
     text: str
+    value: Any
     rest: str
     rewritten: bool
 
@@ -44,24 +47,72 @@ class Patched(NamedTuple):
 def patch_item(text: str, key: str, new: Any, newline: str) -> Patched:
     """Edit the text of an item in block style so that its value is `new`.
 
+    A text without a line feed at its end, which a file may end with, stays one. Then new words
+    behind a block scalar would change it: they get their place above the item's last word.
     Raises DocumentError when `new` cannot be written at all.
     """
-    if not text.endswith("\n"):
-        text += newline
     node_key, node = _pair(text)
+    ends = [""] if text.endswith("\n") else [newline, ""]
+    whole, shut = text + ends[0], closed(text, newline)
+    if shut != whole:
+        new = _above_last(node.value, new)
     if same(node.value, new):
-        return Patched(text, "", False)
-    try:
-        edited = _Patch(text, newline).run(node_key, node, new)
-        done = _read_again(edited, key, new)
-        if done is not None:
-            return done
-    except (DocumentError, _UnpatchableError):
-        pass
+        return Patched(text, new, "", False)
+    done = _spliced(whole, (node_key, node), (key, new), newline, ends)
+    if done is None and shut != whole:
+        done = _spliced(shut, _pair(shut), (key, new), newline, ends)
+        done = done and done._replace(rewritten=True)
+    if done is not None:
+        return done
     start = line_start(text, node_key.start)
     rewritten = text[:start] + item_text(key, new, node_key.start - start, newline)
     _pair(rewritten)
-    return Patched(rewritten, "", True)
+    return Patched(rewritten, new, "", True)
+
+
+def closed(text: str, newline: str) -> str:
+    """The text of one entry with a line feed at its end, meaning the same.
+
+    A block scalar that ended without one says so in its header from then on.
+    """
+    if text.endswith("\n"):
+        return text
+    whole = text + newline
+    node = _pair(text)[1]
+    if same(node.value, _pair(whole)[1].value):
+        return whole
+    while node.kind != "scalar":
+        node = node.pairs[-1][1] if node.pairs else node.items[-1]
+    return whole[: node.start + 1] + "-" + whole[node.start + 1 :]
+
+
+def _above_last(old: Any, new: Any) -> Any:
+    """`new` with what stands behind the last word of `old` put above that word."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return new
+    last = next(reversed(old), None)
+    if last not in new:
+        return new
+    return {**{word: value for word, value in new.items() if word != last}, last: new[last]}
+
+
+def _spliced(
+    text: str,
+    nodes: tuple[Node, Node],
+    meant: tuple[str, Any],
+    newline: str,
+    ends: list[str],
+) -> Patched | None:
+    """The text with the least edits, without one of `ends`; None unless it means the value."""
+    try:
+        edited = _Patch(text, newline).run(*nodes, meant[1])
+        for end in ends:
+            done = _read_again(edited.removesuffix(end), *meant)
+            if done is not None:
+                return done
+    except (DocumentError, _UnpatchableError):
+        pass
+    return None
 
 
 def _pair(text: str) -> tuple[Node, Node]:
@@ -80,7 +131,7 @@ def _read_again(text: str, key: str, value: Any) -> Patched | None:
     column = node_key.start - line_start(text, node_key.start)
     end = line_end(text, max(node.end, node_key.end))
     tail = gap(text, end, len(text), (column, column))[0]
-    return Patched(text[:tail], text[tail:], False)
+    return Patched(text[:tail], value, text[tail:], False)
 
 
 class _UnpatchableError(Exception):
@@ -141,7 +192,7 @@ class _Patch:
         if node.kind == "scalar":
             self._rewrite_scalar(node, new)
         elif node.flow:
-            self._splice(node.start, node.end, flow_text(new))
+            self._rewrite_flow(node, new)
         elif key is None:
             self._rewrite_element(node, new)
         else:
@@ -153,6 +204,19 @@ class _Patch:
         if node.end == node.start and not self.text[: node.start].endswith((" ", "\t")):
             piece = " " + piece
         self._splice(node.start, node.end, piece)
+
+    def _rewrite_flow(self, node: Node, new: Any) -> None:
+        """What stands between brackets with nothing else comes and goes with what is inside."""
+        start, end = node.start + 1, node.end - 1
+        kept = type(new) is type(node.value) and self.text[node.start] in "{["
+        if kept and new and not node.value:
+            inner = self.text[start:end]
+            aside = inner if "\n" not in inner else ""
+            self._splice(end, end, flow_text(new)[1:-1] + aside)
+        elif kept and not new and "\n" not in self.text[_last_end(node) : end]:
+            self._splice((node.pairs[0][0] if node.pairs else node.items[0]).start, end, "")
+        else:
+            self._splice(node.start, node.end, flow_text(new))
 
     def _rewrite_element(self, node: Node, new: Any) -> None:
         column = node.start - line_start(self.text, node.start)
@@ -360,6 +424,12 @@ class _Patch:
             self._splice(entry.end, entry.end, ",")
             lines[-1] = f"{pad}{texts[-1]}{self.newline}"
         self._splice(place, place, "".join(lines))
+
+
+def _last_end(node: Node) -> int:
+    """Where the last entry or element of a collection ends."""
+    last = node.pairs[-1][1] if node.pairs else node.items[-1]
+    return last.end
 
 
 def _skip(text: str, place: int) -> int:

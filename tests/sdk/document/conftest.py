@@ -35,6 +35,8 @@ class Scribe:
         self.lines: list[str] = []
         # a comment deeper than a block scalar's key would be text of the scalar
         self.limit: int | None = None
+        # the header of a block scalar and the number of lines behind it, if it is the last
+        self.open: tuple[int, int] = (0, 0)
 
     def chance(self, percent: int) -> bool:
         return self.random.randrange(100) < percent
@@ -97,8 +99,15 @@ class Scribe:
         self.block_mapping(mapping, self.random.choice([0, 0, 0, 2]))
         if self.chance(25):
             self.noise(0)
+        header, lines = self.open
+        stripped = lines == len(self.lines) and " |-" in self.lines[header]
+        if stripped and self.chance(60):
+            # without a line feed at the end of the file both headers mean the same
+            before, _, after = self.lines[header].rpartition(" |-")
+            self.lines[header] = before + self.random.choice([" |-", " |"]) + after
+            return "\n".join(self.lines)
         text = "\n".join(self.lines)
-        return text if self.chance(10) and self.limit is None else text + "\n"
+        return text if self.chance(15) and self.limit is None else text + "\n"
 
     def noise(self, column: int) -> None:
         """Blank lines and comments."""
@@ -156,7 +165,9 @@ class Scribe:
         if isinstance(value, str) and self.chance(40):
             lines = self.tall(value, column)
             if lines:
+                header = len(self.lines)
                 self.lines += [f"{head} {lines[0]}", *lines[1:]]
+                self.open = (header, len(self.lines))
                 return
         first, *others = self.flow(value, column + 2).split("\n")
         self.lines += [f"{head}{self.random.choice([' ', ' ', '  '])}{first}", *others]
@@ -212,9 +223,10 @@ class Scribe:
             ]
         else:
             parts = [self.flow(part, column + 2) for part in value]
-        if not parts:
-            return opening + closing
         pad = "\n" + " " * column
+        if not parts:
+            empty = ["", "", "", " ", "  ", pad, f"  # none{pad}"]
+            return opening + self.random.choice(empty) + closing
         if self.chance(25):
             asides = [self.random.choice(["", "", "  # in flow"]) for _ in parts]
             last = self.random.choice(["", ","])
