@@ -75,6 +75,8 @@ def test_the_list_tells_state_and_who_gets_what(visit: Any) -> None:
     filtered = visitor.get("/environments/production/flags?q=checkout").text
     assert "new_checkout" in filtered
     assert "cta_color" not in filtered
+    assert "1 of 2 flags match." in filtered
+    assert "flags match." not in html
 
 
 def test_the_list_shows_what_was_evaluated_today(shop: Application, visit: Any) -> None:
@@ -151,6 +153,59 @@ def test_undo_is_not_offered_once_somebody_changed_the_flag_again(
     refused = visitor.post(f"/environments/production/revisions/{number}/undo")
     assert refused.status_code == 409
     assert "share: 70%" in shop.store.document("production").document.text
+
+
+def test_a_share_is_not_set_over_somebody_elses_change(shop: Application, visit: Any) -> None:
+    """Who saves sees what was changed since the preview, and may save again with that in mind."""
+    visitor = visit("editor")
+    html = visitor.get(f"{FLAG}/reports/share/half?share=60").text
+    opened = html.partition('name="opened" value="')[2].partition('"')[0]
+    other = change.put_item(
+        "production", "flags", "new_checkout", "  new_checkout: {description: other}\n"
+    )
+    shop.changes.apply(other, Actor("person", "cleo"), "")  # another flag does not matter
+    theirs = change.set_share("production", "cta_color", "half", "70%")
+    shop.changes.apply(theirs, Actor("person", "cleo"), "INC-78")
+    path = f"{FLAG}/share/half"
+    refused = visitor.post(path, share="60", opened=opened, reason="my words")
+    assert refused.status_code == 409
+    assert "Nothing was saved: cta_color was changed since you looked." in refused.text
+    assert "cleo: share, INC-78" in refused.text
+    assert 'value="my words"' in refused.text
+    assert "share: 70%" in shop.store.document("production").document.text
+    again = refused.text.partition('name="opened" value="')[2].partition('"')[0]
+    saved = visitor.post(path, share="60", opened=again)
+    assert "Changed the share of cta_color." in saved.text
+    assert "share: 60%" in shop.store.document("production").document.text
+
+
+def test_what_a_change_says_is_told_once(shop: Application, visit: Any) -> None:
+    """That nothing was to be done, or that the text was laid out anew."""
+    visitor = visit("editor")
+    visitor.get(FLAG)
+    visitor.post(f"{FLAG}/kill", reason="INC-77")
+    number = shop.store.environment("production").revision
+    again = visitor.post(f"{FLAG}/kill", reason="INC-77")
+    assert "&#39;cta_color&#39; is killed already." in again.text
+    assert "is killed already" not in visitor.get(FLAG).text
+    assert shop.store.environment("production").revision == number
+    flow = "version: 1\nflags: {b: {rules: [{name: r, share: 5%, serve: on}]}}\n"
+    shop.changes.apply(change.push("development", flow), BEN, "")
+    other = visit("editor", "development")
+    other.get("/environments/development/flags/b")
+    killed = other.post("/environments/development/flags/b/kill", reason="x")
+    assert "Killed b." in killed.text
+    assert "flags.b was laid out anew." in killed.text
+
+
+@pytest.mark.parametrize("text", ["x", "{}", "[1, null]", "%22x%22", quote(f'["{EVIL[:20]}"]')])
+def test_notes_that_somebody_else_wrote_do_no_harm(visit: Any, text: str) -> None:
+    """They are read from a cookie: whatever it holds, the page comes and stays clean."""
+    visitor = visit("viewer")
+    visitor.client.set_cookie("flagloop_notes", text, path=FLAG)
+    page = visitor.get(FLAG)
+    assert page.status_code == 200
+    assert "<script>alert" not in page.text
 
 
 def test_undo_of_a_share_keeps_the_comment(shop: Application, visit: Any) -> None:

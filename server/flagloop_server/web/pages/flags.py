@@ -18,9 +18,11 @@ from flagloop_server.web.pages import live
 from flagloop_server.web.pages.frame import (
     back_to_flag,
     blueprint,
+    drop_notes,
     enter,
     page,
     public_url,
+    take_notes,
     whole,
 )
 
@@ -47,7 +49,6 @@ class Done:
     sentence: str
     reason: str
     undoable: bool
-    notes: tuple[str, ...] = ()
 
 
 @blueprint.get("/environments/<environment>/flags")
@@ -91,7 +92,7 @@ def flag_page(environment: str, flag: str) -> ResponseReturnValue:
     seen = live.subject(env, who, flag)
     revisions = application().store.revisions(environment, section="flags", key=flag, limit=10)
     last_kill = next((one for one in revisions if one.action == "kill"), None)
-    return page(
+    response = page(
         "flag.html",
         env,
         environment=environment,
@@ -103,8 +104,10 @@ def flag_page(environment: str, flag: str) -> ResponseReturnValue:
         killed_at=last_kill.at if seen.flag.killed is not None and last_kill else None,
         dependents=overview.dependents(seen.document, "flags", flag),
         done=_done(seen.stored, flag, request.args.get("done", type=whole)),
+        notes=take_notes(),
         open_kill="kill" in request.args,
     )
+    return drop_notes(response)
 
 
 def _done(stored: StoredDocument, flag: str, number: int | None) -> Done | None:

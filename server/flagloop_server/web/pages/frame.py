@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from flask import (
     Blueprint,
@@ -45,6 +46,9 @@ CONTENT_SECURITY_POLICY = (
 )
 ENVIRONMENT_COOKIE = "flagloop_environment"
 THEME_COOKIE = "flagloop_theme"
+NOTES_COOKIE = "flagloop_notes"
+MOST_NOTES = 3
+LONGEST_NOTE = 300
 THEMES = ("auto", "light", "dark")
 YEAR = 365 * 86_400
 MOST = 2**53
@@ -210,9 +214,34 @@ def public_url() -> str:
 
 def back_to_flag(environment: str, flag: str, applied: Applied) -> BaseResponse:
     """To a flag's page, with the confirmation of what was just done (if anything was)."""
-    done = applied.revision if applied.applied else None
-    address = url_for("pages.flag_page", environment=environment, flag=flag, done=done)
-    return redirect(address, 303)
+    place = url_for("pages.flag_page", environment=environment, flag=flag)
+    done = f"?done={applied.revision}" if applied.applied else ""
+    response = redirect(place + done, 303)
+    if applied.notes:
+        # Not in the address: somebody else could write one that says something.
+        text = quote(json.dumps([note[:LONGEST_NOTE] for note in applied.notes[:MOST_NOTES]]))
+        secure = application().config.secure_cookies or request.is_secure
+        response.set_cookie(
+            NOTES_COOKIE, text, 60, httponly=True, samesite="Lax", secure=secure, path=place
+        )
+    return response
+
+
+def take_notes() -> tuple[str, ...]:
+    """The notes that `back_to_flag` sent along; `drop_notes` shows them only once."""
+    try:
+        notes = json.loads(unquote(request.cookies.get(NOTES_COOKIE, "[]")))
+    except ValueError:
+        return ()
+    listed = notes if isinstance(notes, list) else []
+    return tuple(note for note in listed[:MOST_NOTES] if isinstance(note, str))
+
+
+def drop_notes(response: BaseResponse) -> BaseResponse:
+    """The answer of a flag's page, which its notes do not outlive."""
+    if NOTES_COOKIE in request.cookies:
+        response.delete_cookie(NOTES_COOKIE, path=request.path, httponly=True, samesite="Lax")
+    return response
 
 
 def error_page(

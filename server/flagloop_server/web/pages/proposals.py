@@ -13,7 +13,7 @@ from flask.typing import ResponseReturnValue
 
 from flagloop.document.problem import Problem, errors
 from flagloop.document.yamlfile import DocumentText
-from flagloop.errors import ConfigError, DocumentError, NotFoundError
+from flagloop.errors import ConfigError, ConflictError, DocumentError, NotFoundError
 from flagloop_server import changes as change
 from flagloop_server import overview, whatif
 from flagloop_server.definitions import definitions
@@ -21,7 +21,14 @@ from flagloop_server.itemtext import dedented
 from flagloop_server.recording import recording
 from flagloop_server.store import Environment, now_ms
 from flagloop_server.web import application
-from flagloop_server.web.pages.frame import back_to_flag, blueprint, enter, fragment, page
+from flagloop_server.web.pages.frame import (
+    back_to_flag,
+    blueprint,
+    enter,
+    fragment,
+    page,
+    whole,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +112,14 @@ SHARE_PAGE = "/environments/<environment>/flags/<flag>/reports/share/<rule>"
 def share_page(environment: str, flag: str, rule: str) -> ResponseReturnValue:
     """The share control: with `share` in the address also what it would do."""
     env, _ = enter("edit", environment)
+    return _share(env, flag, rule, _percent_text(request.args.get("share", "")))
+
+
+def _share(
+    env: Environment, flag: str, rule: str, wanted: str, status: int = 200, **values: Any
+) -> ResponseReturnValue:
+    environment = env.key
+    # Read before the preview: what is changed between the two is found when it is saved.
     stored = application().store.document(environment)
     parsed = definitions(stored)
     definition = parsed.flags.get(flag)
@@ -113,28 +128,37 @@ def share_page(environment: str, flag: str, rule: str) -> ResponseReturnValue:
     )
     if definition is None or found is None:
         raise NotFoundError(f"no rule '{rule}' in flag '{flag}' of {environment}")
-    wanted = _percent_text(request.args.get("share", ""))
-    proposal = propose(env, change.set_share(environment, flag, rule, wanted)) if wanted else None
-    values: dict[str, Any] = {
-        "environment": environment,
-        "flag": flag,
-        "rule": rule,
-        "share": wanted,
-        "proposal": proposal,
-    }
+    values.update(
+        environment=environment,
+        flag=flag,
+        rule=rule,
+        share=wanted,
+        opened=stored.item_revisions.get(("flags", flag), 0),
+        proposal=propose(env, change.set_share(environment, flag, rule, wanted))
+        if wanted
+        else None,
+    )
     if "fragment" in request.args:
         return fragment("share_proposal.html", **values)
     row = overview.rule_rows(definition, parsed, overview.NO_USAGE)[definition.rules.index(found)]
-    return page("share.html", env, row=row, **values)
+    return page("share.html", env, status, row=row, **values)
 
 
 @blueprint.post("/environments/<environment>/flags/<flag>/share/<rule>")
 def save_share(environment: str, flag: str, rule: str) -> ResponseReturnValue:
-    """Move the share of a rule (of a rollout: its stage)."""
-    _, who = enter("edit", environment)
+    """Move the share of a rule (of a rollout: its stage), unless the flag is not as it was seen."""
+    env, who = enter("edit", environment)
     share = _percent_text(request.form.get("share", ""))
+    opened = request.form.get("opened", type=whole)
+    expected = None if opened is None else {("flags", flag): opened}
     planned = change.set_share(environment, flag, rule, share)
-    applied = application().changes.apply(planned, who.actor, reason())
+    app = application()
+    try:
+        applied = app.changes.apply(planned, who.actor, reason(), expected)
+    except ConflictError:
+        last = app.store.revisions(environment, section="flags", key=flag, limit=1)
+        told = {"conflict": True, "other": last[0] if last else None, "why": reason()}
+        return _share(env, flag, rule, share, 409, **told)
     return back_to_flag(environment, flag, applied)
 
 
