@@ -6,6 +6,7 @@ from typing import Any
 
 from flagloop.document.problem import Problem
 from flagloop.document.yamlfile import BOM, Chunk, examine
+from flagloop.document.yamlpatch import closed
 from flagloop.errors import DocumentError
 
 
@@ -35,6 +36,10 @@ def item_pieces(
         raise DocumentError([Problem("the item is in braces", (section, key), 1, hint)])
     if head.kind != "section" or names != [key] or strangers:
         raise DocumentError([_not_the_item(section, key, names)])
+    if text == text.rstrip():
+        body = closed(body.removesuffix(newline), newline)
+        doc = examine(f"{section}:{newline}{body}")[0]
+        head, *rest = doc.chunks
     above = head.text.partition("\n")[2]
     pieces = [Chunk("separator", "", "", above)] if above else []
     for chunk in rest:
