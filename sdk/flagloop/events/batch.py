@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from flagloop.events.event import JSON, Origin, dump, uuid7
+import json
+
+from flagloop.events.event import JSON, dump, uuid7
 
 
 class Batch:
-    """Events in their wire form with their origins, and the rows that travel with them.
+    """Events in their wire form, and the rows that travel with them.
 
     `head` is the envelope without `batch`, `sent` and the lists: sdk, instance, revision.
     A batch keeps its id over all tries. Of the parts of a refused one, that with the rows (of
@@ -14,13 +16,12 @@ class Batch:
     arrived after all.
     """
 
-    __slots__ = ("contexts", "counts", "events", "head", "id", "lost", "origins")
+    __slots__ = ("contexts", "counts", "events", "head", "id", "lost")
 
     def __init__(
         self,
         head: JSON,
         events: list[str] | None = None,
-        origins: list[Origin] | None = None,
         *,
         lost: list[JSON] | None = None,
         counts: list[JSON] | None = None,
@@ -29,7 +30,6 @@ class Batch:
         self.id = uuid7()
         self.head = head
         self.events = events or []
-        self.origins = origins or []
         self.lost = lost or []
         self.counts = counts or []
         self.contexts = contexts or []
@@ -64,7 +64,7 @@ class Batch:
     def apart(self) -> list[Batch]:
         """The events and the rest, or each kind of rows alone; [] when it is of one kind."""
         if self.events and self.extras:
-            return [Batch(self.head, self.events, self.origins), self._rest(None, None)]
+            return [Batch(self.head, self.events), self._rest([])]
         kinds = [
             Batch(self.head, counts=self.counts),
             Batch(self.head, lost=self.lost),
@@ -82,18 +82,36 @@ class Batch:
             return self.apart()
         middle = len(self.events) // 2
         return [
-            self._rest(self.events[:middle], self.origins[:middle]),
-            Batch(self.head, self.events[middle:], self.origins[middle:]),
+            self._rest(self.events[:middle]),
+            Batch(self.head, self.events[middle:]),
         ]
 
-    def _rest(self, events: list[str] | None, origins: list[Origin] | None) -> Batch:
-        rest = Batch(
-            self.head,
-            events,
-            origins,
-            lost=self.lost,
-            counts=self.counts,
-            contexts=self.contexts,
-        )
+    def about(self, place: int) -> tuple[str | None, str | None]:
+        """Flag and variant of the event at that place, (None, None) for one of `track`."""
+        event = json.loads(self.events[place])
+        return event.get("flag"), event.get("variant")
+
+    def pack(self) -> bytes:
+        """All of it for a file: lines of ASCII JSON, the first one all but the events."""
+        rows = {"lost": self.lost, "counts": self.counts, "contexts": self.contexts}
+        first = dump({"batch": self.id, "head": self.head, **rows})
+        return "\n".join([first, *self.events]).encode("ascii")
+
+    @classmethod
+    def unpack(cls, content: bytes) -> Batch:
+        """The batch that `pack` gave; ValueError for anything else."""
+        first, *events = content.decode("ascii").split("\n")
+        known = json.loads(first)
+        try:
+            rows = {name: list(known[name]) for name in ("lost", "counts", "contexts")}
+            batch = cls(dict(known["head"]), events, **rows)
+            batch.id = str(known["batch"])
+        except (KeyError, TypeError) as problem:
+            raise ValueError(f"no batch: {problem}") from None
+        return batch
+
+    def _rest(self, events: list[str]) -> Batch:
+        rows = {"lost": self.lost, "counts": self.counts, "contexts": self.contexts}
+        rest = Batch(self.head, events, **rows)
         rest.id = self.id
         return rest

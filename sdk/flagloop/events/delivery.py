@@ -16,6 +16,7 @@ from flagloop.events.event import JSON, UNFIT, Instance, tracked
 from flagloop.events.exposure import Exposures
 from flagloop.events.inbox import Inbox
 from flagloop.events.outbox import Clocks, Outbox, Policy, Send, Sources
+from flagloop.events.queue import MemoryQueue
 from flagloop.events.recording import Counts, Losses, Reservoir
 
 AT_EXIT = 2.0
@@ -76,7 +77,9 @@ class Delivery(forking.Forkable):
         self.counts = Counts(self._start, clocks.wall)
         self.reservoir = Reservoir(self._start, clocks.steady)
         sources = Sources(self.inbox, self.counts, self.losses, self.reservoir)
-        self._outbox = Outbox(send, sources, policy, clocks, sdk=sdk, instance=self.instance)
+        self._outbox = Outbox(
+            send, sources, policy, clocks, sdk=sdk, instance=self.instance, queue=MemoryQueue()
+        )
         self._reset()
         _live.add(self)
         forking.keep(self)
@@ -281,8 +284,10 @@ class Delivery(forking.Forkable):
 
     def _before_fork(self) -> None:
         self._changed.acquire()
+        self._outbox.before_fork()
 
     def _after_fork_in_parent(self) -> None:
+        self._outbox.after_fork_in_parent()
         self._changed.release()
 
     def _after_fork_in_child(self) -> None:

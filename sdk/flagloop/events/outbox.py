@@ -1,12 +1,13 @@
 """From raw records to acknowledged batches: what to send when, and what an answer means.
 
-Nothing here waits, locks or starts threads: `step` does what is due and says when to come again.
+Nothing here waits or starts threads: `step` does what is due and says when to come again.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -14,8 +15,9 @@ from typing import Any, NamedTuple
 
 from flagloop.errors import TransportError
 from flagloop.events.batch import Batch
-from flagloop.events.event import JSON, Instance, Origin, uuids
+from flagloop.events.event import JSON, Instance, uuids
 from flagloop.events.inbox import STRIDE, Inbox
+from flagloop.events.queue import Queue
 from flagloop.events.recording import Counts, Losses, Reservoir
 
 LOG = logging.getLogger("flagloop")
@@ -72,7 +74,8 @@ Send = Callable[[bytes], Mapping[str, Any] | None]
 class Outbox:
     """Builds batches from `sources` and sends them one after the other, each until it is known.
 
-    `send` raises TransportError when there is no usable answer. Only one thread may call `step`.
+    `send` raises TransportError when there is no usable answer. Only one thread may call `step`;
+    while it is in `send`, another may `keep` and `seal`. `queue` is where batches wait.
     """
 
     def __init__(
@@ -84,18 +87,24 @@ class Outbox:
         *,
         sdk: str,
         instance: Instance,
+        queue: Queue,
     ) -> None:
         self._send = send
+        self._queue = queue
         self._from = sources
         self._policy = policy
         self._clocks = clocks
         self._sdk = sdk
         self._instance = instance
         self.revision: str | None = None
+        queue.lose = self._lose
         self.reset()
 
     def reset(self) -> None:
         """Forget everything, for a forked child: its parent sends."""
+        # Reentrant: a signal handler may come while its own thread is in here.
+        self._lock = threading.RLock()
+        self._queue.reset()
         now = self._clocks.steady()
         self.sent = 0
         self.failures = 0
@@ -105,7 +114,9 @@ class Outbox:
         self._chunk: list[Any] = []
         self._next = 0
         self._taken = 0
-        self._batches: deque[Batch] = deque()
+        self._whole: Batch | None = None
+        self._parts: deque[Batch] = deque()
+        self._settled = 0
         self._tick = now + self._policy.interval
         self._not_before = now
         self._losses_from = now
@@ -113,7 +124,7 @@ class Outbox:
         self._stumbles = 0
         self._minute = self._clocks.wall() // MINUTE
         self._goal: int | None = None
-        self._built = False
+        self._mark: int | None = None
 
     @property
     def waiting(self) -> int:
@@ -123,26 +134,32 @@ class Outbox:
     @property
     def queued(self) -> int:
         """Records that are neither acknowledged nor lost."""
-        return self.waiting + sum(len(batch.events) for batch in tuple(self._batches))
+        return self.waiting + self._queue.events - self._settled
 
     @property
     def retry_in(self) -> float | None:
         """Seconds until the next try after a failure, None when all is well."""
-        if not self.failures or not self._batches:
+        if not self.failures or self._whole is None:
             return None
         return max(0.0, self._not_before - self._clocks.steady())
+
+    @property
+    def spared(self) -> bool:
+        """Whether the server is away and nothing is lost by not waiting for it."""
+        return self._queue.durable and self.failures > 0
 
     def begin_flush(self) -> None:
         """From now on everything that is here is due, also a batch that waits for its retry.
 
         Only a wait that the server asked for is kept.
         """
-        self._from.counts.drain()
-        self._goal = self._taken + len(self._from.inbox)
-        self._built = False
-        self._losses_from = self._clocks.steady()
-        if not self._imposed:
-            self._not_before = self._losses_from
+        with self._lock:
+            self._from.counts.drain()
+            self._goal = self._taken + len(self._from.inbox)
+            self._mark = None
+            self._losses_from = self._clocks.steady()
+            if not self._imposed:
+                self._not_before = self._losses_from
 
     @property
     def flushed(self) -> bool:
@@ -151,70 +168,131 @@ class Outbox:
 
     def step(self) -> float:
         """Do what is due, at most one send; seconds until something is due again."""
+        with self._lock:
+            busy = self._collect()
+            batch = self._front()
+            ready = self._clocks.steady() >= self._not_before
+        if batch is not None and ready:
+            self._deliver(batch)
+        with self._lock:
+            self._settle()
+            return self._rest(self._clocks.steady(), busy)
+
+    def keep(self) -> None:
+        """Put what is due into the queue, as far as it has room; sends nothing."""
+        with self._lock:
+            self._collect()
+
+    def seal(self, timeout: float) -> None:
+        """Put all that is here into a durable queue, unless that takes `timeout` seconds."""
+        if self._queue.durable and self._lock.acquire(timeout=timeout):
+            try:
+                self._seal()
+            finally:
+                self._lock.release()
+
+    def stumble(self, problem: Exception) -> float:
+        """After `step` raised: seconds to wait. A batch that makes it raise is given up."""
+        with self._lock:
+            self._stumbles += 1
+            kind = type(problem).__name__
+            # A log gets the kind alone: the text of whatever was raised may hold an attribute.
+            self._fail(f"{kind}: {problem}"[:200], kind)
+            if self._stumbles >= STUMBLES and self._parts:
+                self._stumbles = 0
+                self._lose(self._parts[0], "error")
+                self._done()
+            wait = self._backoff(self._policy.longest)
+            self._not_before = self._clocks.steady() + wait
+            return wait
+
+    def abandon(self) -> None:
+        """The end: nothing will be sent any more. What the queue cannot keep counts as lost."""
+        with self._lock:
+            if self._queue.durable:
+                self._seal()
+            for batch in self._queue.close():
+                for part in self._parts if batch is self._whole else (batch,):
+                    self._lose(part, "closed")
+            self._whole, self._settled = None, 0
+            self._parts.clear()
+            self._from.counts.drain()
+            counts = self._from.counts.take(len(self._from.counts))
+            self._lose_rows(counts, self._from.reservoir.drain())
+            self._chunk = self._chunk[self._next :]
+            self._next = 0
+            while self._chunk or (self._refill() and self._chunk):
+                for origin in self._chunk[::STRIDE]:
+                    self._from.losses.add("closed", origin.flag, origin.variant)
+                self._chunk = []
+
+    def before_fork(self) -> None:
+        """See that no other thread is in the middle of something."""
+        self._lock.acquire()
+        self._queue.before_fork()
+
+    def after_fork_in_parent(self) -> None:
+        """Let other threads go on."""
+        self._lock.release()
+
+    def status(self) -> JSON | None:
+        """What `Queue.status` says."""
+        return self._queue.status()
+
+    # Below, the lock is held.
+
+    def _collect(self) -> bool:
+        """Put what is due into the queue; True while the application evaluates."""
         now = self._clocks.steady()
         minute = self._clocks.wall() // MINUTE
         if minute != self._minute:
             self._minute = minute
             self._from.counts.drain()
         busy = self._from.reservoir.arm()
-        if not self._batches and self._due(now):
+        while self._queue.room() and self._due(now):
             self._build(now)
-        if self._batches and now >= self._not_before:
-            self._deliver(self._batches[0])
-        self._settle()
-        return self._rest(self._clocks.steady(), busy)
+        return busy
 
-    def stumble(self, problem: Exception) -> float:
-        """After `step` raised: seconds to wait. A batch that makes it raise is given up."""
-        self._stumbles += 1
-        kind = type(problem).__name__
-        # A log gets the kind alone: the text of whatever was raised may hold an attribute.
-        self._fail(f"{kind}: {problem}"[:200], kind)
-        if self._stumbles >= STUMBLES and self._batches:
-            self._stumbles = 0
-            self._lose(self._batches.popleft(), "error")
-        wait = self._backoff(self._policy.longest)
-        self._not_before = self._clocks.steady() + wait
-        return wait
-
-    def abandon(self) -> None:
-        """Count all that is left as lost; nothing will be sent any more."""
-        for batch in self._batches:
-            self._lose(batch, "closed")
-        self._batches.clear()
+    def _seal(self) -> None:
         self._from.counts.drain()
-        counts = self._from.counts.take(len(self._from.counts))
-        self._lose_rows(counts, self._from.reservoir.drain())
-        self._chunk = self._chunk[self._next :]
-        self._next = 0
-        while self._chunk or (self._refill() and self._chunk):
-            for origin in self._chunk[::STRIDE]:
-                self._from.losses.add("closed", origin.flag, origin.variant)
-            self._chunk = []
+        while self._queue.room() and self._build(self._clocks.steady()):
+            pass
+
+    def _front(self) -> Batch | None:
+        """What is to be sent next: the queue's oldest batch, or what is left of it."""
+        if self._whole is None:
+            self._whole = self._queue.first()
+            if self._whole is not None:
+                self._parts.append(self._whole)
+        return self._parts[0] if self._parts else None
+
+    def _done(self) -> None:
+        """`_front` has arrived, or is lost."""
+        self._settled += len(self._parts.popleft().events)
+        if not self._parts:
+            self._queue.remove()
+            self._whole, self._settled = None, 0
 
     def _due(self, now: float) -> bool:
-        due = self._goal is not None or now >= self._tick
+        due = (self._goal is not None and self._mark is None) or now >= self._tick
         return due or len(self._from.inbox.items) >= self._from.inbox.wake_at
 
     def _settle(self) -> None:
         """Forget the goal of a flush that is reached."""
-        if self._goal is not None and self._built and not self._batches:
-            chunk = (len(self._chunk) - self._next) // STRIDE
-            if self._taken - chunk >= self._goal:
-                self._goal = None
+        if self._mark is not None and self._queue.passed(self._mark):
+            self._goal = self._mark = None
 
     def _rest(self, now: float, busy: bool) -> float:
-        if self._batches:
-            until = self._not_before - now
-        elif self._due(now):
-            return 0.0
-        else:
-            until = self._tick - now
         edge = MINUTE - self._clocks.wall() % MINUTE
-        return max(0.0, min(until, edge, SAMPLING if busy else edge))
+        until = min(edge, SAMPLING) if busy else edge
+        if self._front() is not None:
+            until = min(until, self._not_before - now)
+        if self._queue.room():
+            until = min(until, 0.0 if self._due(now) else self._tick - now)
+        return max(0.0, until)
 
-    def _build(self, now: float) -> None:
-        """Put a batch of what is there at the end of `_batches`, if there is anything."""
+    def _build(self, now: float) -> bool:
+        """Put a batch of what is there into the queue; False when there was nothing."""
         sources = self._from
         if now >= self._tick:
             sources.counts.drain()
@@ -227,9 +305,12 @@ class Outbox:
         self._fill(batch)
         if self.waiting < self._policy.events:
             self._tick = now + self._policy.interval
-        self._built = not len(sources.counts)
         if batch:
-            self._batches.append(batch)
+            self._queue.put(batch)
+        built = self._taken - (len(self._chunk) - self._next) // STRIDE
+        if self._goal is not None and built >= self._goal and not len(sources.counts):
+            self._mark = self._queue.last
+        return bool(batch) or self.waiting > 0
 
     def _refill(self) -> bool:
         """Take the next records from the inbox; False when it is empty."""
@@ -257,23 +338,25 @@ class Outbox:
                 continue
             left -= len(text) + 1
             batch.events.append(text)
-            batch.origins.append(origin)
 
     def _deliver(self, batch: Batch) -> None:
+        """Send, without the lock."""
         try:
             answer = self._send(batch.encode(int(self._clocks.wall() * 1000)))
         except TransportError as problem:
-            self._refused(batch, problem)
+            with self._lock:
+                self._refused(batch, problem)
             return
-        self._batches.popleft()
-        if self.failures:
-            LOG.info("flagloop: events are delivered again")
-        self.failures = self._stumbles = 0
-        self.last_error = None
-        self._imposed = False
-        self.sent += len(batch.events) - self._rejected(batch.origins, answer)
+        with self._lock:
+            if self.failures:
+                LOG.info("flagloop: events are delivered again")
+            self.failures = self._stumbles = 0
+            self.last_error = None
+            self._imposed = False
+            self.sent += len(batch.events) - self._rejected(batch, answer)
+            self._done()
 
-    def _rejected(self, origins: list[Origin], answer: Mapping[str, Any] | None) -> int:
+    def _rejected(self, batch: Batch, answer: Mapping[str, Any] | None) -> int:
         """Count the events that the server did not take."""
         rejected = answer.get("rejected") if isinstance(answer, Mapping) else None
         places = {
@@ -281,9 +364,9 @@ class Outbox:
             for row in (rejected if isinstance(rejected, list) else ())
             if isinstance(row, Mapping) and isinstance(row.get("index"), int)
         }
-        refused = [origins[place] for place in places if 0 <= place < len(origins)]
-        for origin in refused:
-            self._from.losses.add("rejected", origin.flag, origin.variant)
+        refused = [place for place in places if 0 <= place < len(batch.events)]
+        for place in refused:
+            self._from.losses.add("rejected", *batch.about(place))
         return len(refused)
 
     def _refused(self, batch: Batch, problem: TransportError) -> None:
@@ -297,19 +380,20 @@ class Outbox:
 
     def _replace(self, batch: Batch, parts: list[Batch], reason: str) -> None:
         """Go on with the parts of a batch; one that has none is lost."""
-        self._batches.popleft()
         if parts:
-            self._batches.extendleft(reversed(parts))
+            self._parts.popleft()
+            self._parts.extendleft(reversed(parts))
             return
         self._lose(batch, reason)
+        self._done()
         if batch.lost:
             # Not with each batch: if it is these rows that the server minds, the others pass.
             self._losses_from = self._clocks.steady() + self._policy.longest
 
     def _lose(self, batch: Batch, reason: str) -> None:
         """Give a batch up; what it tells of losses is kept for a later one."""
-        for origin in batch.origins:
-            self._from.losses.add(reason, origin.flag, origin.variant)
+        for place in range(len(batch.events)):
+            self._from.losses.add(reason, *batch.about(place))
         self._from.losses.give_back(batch.lost)
         self._lose_rows(batch.counts, batch.contexts)
 

@@ -16,6 +16,7 @@ from flagloop.events.event import Instance, tracked
 from flagloop.events.exposure import Exposures
 from flagloop.events.inbox import Inbox
 from flagloop.events.outbox import Clocks, Outbox, Policy, Sources
+from flagloop.events.queue import MemoryQueue, Queue
 from flagloop.events.recording import Counts, Losses, Reservoir
 
 DOCUMENT = {
@@ -59,7 +60,13 @@ DOCUMENT = {
 class World:
     """Everything between an evaluation and the server, in one thread with a clock of its own."""
 
-    def __init__(self, queue: int = 1000, memory: int = 1000, **policy: Any) -> None:
+    def __init__(
+        self,
+        queue: int = 1000,
+        memory: int = 1000,
+        batches: Queue | None = None,
+        **policy: Any,
+    ) -> None:
         self.now = 1_767_225_610.0  # ten seconds into a minute
         self.batches: list[dict[str, Any]] = []
         self.tries: list[dict[str, Any]] = []
@@ -80,6 +87,7 @@ class World:
             Clocks(lambda: self.now, lambda: self.now, lambda: self.jitter),
             sdk="test/1",
             instance=Instance(),
+            queue=batches or MemoryQueue(),
         )
         self.adopt(DOCUMENT, "abc.1")
 

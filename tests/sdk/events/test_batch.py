@@ -19,7 +19,7 @@ HEAD = {"sdk": "test/1", "instance": {"id": "i"}, "revision": None}
 def make(events: int, **extras: Any) -> Batch:
     """A batch of that many events."""
     texts = [ORIGIN.text(f"id{i}", f"u{i}", 1.0) for i in range(events)]
-    return Batch(HEAD, texts, [ORIGIN] * events, **extras)
+    return Batch(HEAD, texts, **extras)
 
 
 def read(batch: Batch) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def test_parts_hold_what_the_whole_held(events: int, extras: bool) -> None:
     assert sum(len(one.counts) for one in done) == sum(len(one.lost) for one in done) == extras
     assert len({one.id for one in done}) == len(done)
     assert [one.id for one in done if one.counts] == [whole.id] * extras
-    assert all(len(one.events) == len(one.origins) <= 1 for one in done)
+    assert all(len(one.events) <= 1 for one in done)
     assert all(not (one.events and one.extras) for one in done)
 
 
