@@ -107,7 +107,7 @@ def _name(variant: str | None, there: bool) -> str:
 
 def _unjudged(result: FlagReplay) -> str:
     parts = [
-        f"rule {one.rule} tests {join_words(one.attributes, 'and')}" for one in result.unjudged
+        f"rule {one.name} tests {join_words(one.attributes, 'and')}" for one in result.unjudged
     ]
     return f"{result.flag}: {'; '.join(parts)}, which recorded contexts do not keep"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -18,10 +18,19 @@ _EXAMPLES = 5
 
 @dataclass(frozen=True, slots=True)
 class Unjudged:
-    """A rule that tests attributes which no context records, so nobody is known to match."""
+    """A rule that tests attributes which no context records, so nobody is known to match.
+
+    `flag` is the prerequisite, direct or not, that has the rule; None: the flag itself.
+    """
 
     rule: str
     attributes: tuple[str, ...]
+    flag: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The rule, with its flag if it is a prerequisite's."""
+        return self.rule if self.flag is None else f"{self.rule} of required flag {self.flag}"
 
 
 @dataclass(slots=True)
@@ -29,7 +38,7 @@ class FlagReplay:
     """One flag: how many contexts `stay`, how many make each move, some of their keys.
 
     `before` and `after` say whether the flag is there at all; `unjudged` names the rules of
-    either ruleset that the contexts cannot judge.
+    either ruleset, and of the flags required there, that the contexts cannot judge.
     """
 
     flag: str
@@ -57,7 +66,8 @@ class FlagReplay:
                 for (old, new), n in self._by_size()
             ],
             "unjudged": [
-                {"rule": one.rule, "attributes": list(one.attributes)} for one in self.unjudged
+                {"rule": one.rule, "attributes": list(one.attributes), "flag": one.flag}
+                for one in self.unjudged
             ],
         }
 
@@ -69,7 +79,7 @@ class FlagReplay:
             lines.append(f"  {n} {names} ({', '.join(self.examples[old, new])})")
         for one in self.unjudged:
             absent = ", ".join(one.attributes)
-            lines.append(f"  rule {one.rule} cannot be judged; not recorded: {absent}")
+            lines.append(f"  rule {one.name} cannot be judged; not recorded: {absent}")
         return "\n".join(lines)
 
     def _by_size(self) -> list[tuple[Move, int]]:
@@ -119,7 +129,7 @@ def replay(
     results: dict[str, FlagReplay] = {}
     for name in names:
         result = FlagReplay(name, name in known[0], name in known[1])
-        result.unjudged = _unjudged((old.plan(name), new.plan(name)), kept) if everyone else ()
+        result.unjudged = _unjudged((old, new), name, kept) if everyone else ()
         for context in everyone:
             before = old.evaluate(name, context, now).variant
             after = new.evaluate(name, context, now).variant
@@ -138,17 +148,39 @@ def _note(result: FlagReplay, move: Move, context: Mapping[str, Any]) -> None:
         examples.append(str(context.get("key")))
 
 
-def _unjudged(plans: Iterable[Plan | None], recorded: frozenset[str]) -> tuple[Unjudged, ...]:
-    found: dict[str, set[str]] = {}
-    for plan in plans:
-        for step in plan.steps if plan is not None and plan.killed is None else ():
-            tested = attributes(step.when) if step.when is not None else frozenset()
-            if step.needs_unit:
-                tested |= {step.rule.unit}
-            absent = tested - recorded
-            if absent and not step.dead:
-                found.setdefault(step.rule.name, set()).update(absent)
-    return tuple([Unjudged(rule, tuple(sorted(names))) for rule, names in found.items()])
+def _unjudged(
+    rulesets: Iterable[Ruleset], flag: str, recorded: frozenset[str]
+) -> tuple[Unjudged, ...]:
+    found: dict[tuple[str, str | None], set[str]] = {}
+    for ruleset in rulesets:
+        for plan in _asked(ruleset, flag):
+            owner = plan.flag.key if plan.flag.key != flag else None
+            for rule, absent in _absent(plan, recorded):
+                found.setdefault((rule, owner), set()).update(absent)
+    return tuple(
+        [Unjudged(rule, tuple(sorted(names)), owner) for (rule, owner), names in found.items()]
+    )
+
+
+def _asked(ruleset: Ruleset, flag: str) -> Iterator[Plan]:
+    """The flag and all that it requires, as far as their rules are asked at all."""
+    names, seen = [flag], {flag}
+    for name in names:
+        plan = ruleset.plan(name)
+        if plan is not None and plan.killed is None:
+            yield plan
+            names += [other for other, _, _ in plan.requires if other not in seen]
+            seen.update(names)
+
+
+def _absent(plan: Plan, recorded: frozenset[str]) -> Iterator[tuple[str, frozenset[str]]]:
+    """The rules that test what is not recorded, with those attributes."""
+    for step in plan.steps:
+        tested = attributes(step.when) if step.when is not None else frozenset()
+        if step.needs_unit:
+            tested |= {step.rule.unit}
+        if not step.dead and not tested <= recorded:
+            yield step.rule.name, tested - recorded
 
 
 def _name(variant: str | None, there: bool) -> str:

@@ -61,6 +61,33 @@ def test_rules_on_unrecorded_attributes_are_named() -> None:
     assert replay(old, killed, USERS).flags["f"].unjudged == ()
 
 
+def test_a_flag_cannot_be_judged_where_its_prerequisite_cannot() -> None:
+    """Whether the prerequisite is met hangs on unrecorded attributes, also two flags away."""
+    by_country = {"rules": [{"name": "de", "when": {"country": "DE"}, "serve": "on"}]}
+
+    def chain(**base: Any) -> Ruleset:
+        middle = {"requires": {"base": "on"}, "default": "on", "variants": {"on": 1, "off": 0}}
+        top = {"requires": {"middle": "on"}, "rules": [{"name": "all", "serve": "on"}]}
+        return Ruleset({"flags": {"base": base, "middle": middle, "top": top}})
+
+    done = replay(chain(), chain(**by_country), USERS)
+    for name in ("middle", "top"):
+        assert done.flags[name].unjudged == (Unjudged("de", ("country",), "base"),)
+    assert done.flags["base"].unjudged == (Unjudged("de", ("country",)),)
+    assert done.flags["top"].to_mapping()["unjudged"] == [
+        {"rule": "de", "attributes": ["country"], "flag": "base"}
+    ]
+    assert "rule de of required flag base cannot be judged; not recorded: country" in done.render()
+    killed = replay(chain(killed=True, **by_country), chain(killed=True, **by_country), USERS)
+    assert [flag.unjudged for flag in killed.flags.values()] == [(), (), ()]
+
+
+def test_flags_on_a_cycle_are_replayed() -> None:
+    """They are broken: everybody gets the caller's default, and nothing is left to judge."""
+    circle = Ruleset({"flags": {"a": {"requires": {"b": "on"}}, "b": {"requires": {"a": "on"}}}})
+    assert replay(circle, circle, USERS).flags["a"].unjudged == ()
+
+
 def test_flags_may_come_and_go() -> None:
     """A flag of one ruleset only moves everybody from or to the caller's default."""
     old = Ruleset({"flags": {"gone": {}, "same": {}}})
