@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import time
 from types import TracebackType
 
 from flask import Response
@@ -15,6 +16,7 @@ from flagloop_server.config import Config
 from flagloop_server.edge.body import Bodies
 from flagloop_server.edge.bridge import Bridge, Source, Workers
 from flagloop_server.edge.front import Edge, Limits, Sources
+from flagloop_server.edge.hub import StreamLimits
 from flagloop_server.operations import Operations
 from flagloop_server.publish import Publisher
 from flagloop_server.store import Store
@@ -56,7 +58,8 @@ class Application:
         start = first_start(self.store, self.auth)
         self.first_keys = tuple(start.keys.items())
         self.setup_link = None if start.setup_token is None else f"/setup/{start.setup_token}"
-        self.publisher = Publisher(self.store, self.changes)
+        streams = StreamLimits(total=config.streams, key=config.streams_of_key)
+        self.publisher = Publisher(self.store, self.changes, streams)
         self.publisher.watch()
         self.flask = create_site(self)
         self.flask.register_error_handler(sqlite3.OperationalError, busy)
@@ -75,6 +78,7 @@ class Application:
         return Edge(
             self.publisher.keys,
             self.publisher.snapshots,
+            hub=self.publisher.hub,
             bridge=bridge,
             ingest=Ingest(self.events),
             operations=Operations(self),
@@ -110,6 +114,7 @@ class Application:
     def touch_keys(self) -> None:
         """Write down when keys were last used."""
         used, self.edge.used = self.edge.used, {}
+        used.update(dict.fromkeys(self.publisher.hub.key_ids(), time.time_ns() // 1_000_000))
         if used:
             self.store.touch_keys(used)
 

@@ -37,6 +37,8 @@ class Config:
     events_limit: int = 4 * MIB
     events_unpacked: int = 16 * MIB
     batches_waiting: int = 256
+    streams: int = 10_000
+    streams_of_key: int = 7_500
     poll_seconds: float = 0.2
     stop_seconds: int = 2
     close_seconds: float = 2.0

@@ -62,6 +62,7 @@ class Operations:
             "flagloop_web_waiting", "Requests that wait for a worker.", "gauge", ("kind",), waiting
         )
         yield gauge("flagloop_batches_waiting", "Batches of events in work.", edge.waiting.total())
+        yield from self._streams()
         failures = tuple(((job.name,), float(job.failures)) for job in self._app.background.jobs)
         yield Reading(
             "flagloop_job_failures", "Failed periodic work.", "counter", ("job",), failures
@@ -75,6 +76,16 @@ class Operations:
             (),
             (((), failed),),
         )
+
+    def _streams(self) -> Iterator[Reading]:
+        hub = self._app.publisher.hub
+        yield gauge("flagloop_streams", "Open streams.", len(hub))
+        refused = (((), float(hub.refused)),)
+        text = "Streams that were refused: too many were open."
+        yield Reading("flagloop_streams_refused", text, "counter", (), refused)
+        ended = tuple(((reason,), float(count)) for reason, count in hub.ended.copy().items())
+        text = "Streams that ended, by reason."
+        yield Reading("flagloop_streams_ended", text, "counter", ("reason",), ended)
 
     def _snapshots(self) -> Iterator[Reading]:
         snapshots = self._app.publisher.snapshots.all()

@@ -5,26 +5,62 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Mapping
+from typing import Any
 
-from flagloop.document import schema
+from flagloop.document.schema_wire import WIRE_SECTIONS, wire, wire_item
 from flagloop_server.changes import Applied, Changes
+from flagloop_server.edge.hub import Hub, StreamLimits
 from flagloop_server.edge.keys import EdgeKey, KeyRing
-from flagloop_server.edge.snapshots import Snapshot, Snapshots
+from flagloop_server.edge.snapshots import Content, Snapshot, Snapshots, member
 from flagloop_server.store import KeyInfo, Store, StoredDocument
 
 log = logging.getLogger(__name__)
 
 
-class Publisher:
-    """Listens to changes and watches for those of other processes; owns keys and snapshots."""
+class Encoder:
+    """Encodes the documents of one environment; an item that is the same object only once."""
 
-    def __init__(self, store: Store, changes: Changes) -> None:
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], tuple[Any, str]] = {}
+
+    def encode(self, mapping: Mapping[str, Any]) -> Content:
+        """The wire form of a document's mapping."""
+        rest = {word: value for word, value in mapping.items() if word not in WIRE_SECTIONS}
+        words = {word: member(word, value) for word, value in wire(rest).items()}
+        known: dict[tuple[str, str], tuple[Any, str]] = {}
+        items: dict[str, dict[str, str]] = {}
+        for section in WIRE_SECTIONS:
+            found = mapping.get(section)
+            if not isinstance(found, dict):
+                continue
+            texts = items[section] = {}
+            for key, item in found.items():
+                last = self._known.get((section, key))
+                if last is None or last[0] is not item:
+                    last = (item, member(key, wire_item(section, item)))
+                known[section, key] = last
+                texts[key] = last[1]
+        self._known = known
+        return Content(words, items)
+
+
+class Publisher:
+    """Listens to changes and watches for those of other processes; owns keys and snapshots.
+
+    Streams hear of both from its `hub`.
+    """
+
+    def __init__(self, store: Store, changes: Changes, limits: StreamLimits | None = None) -> None:
         self._store = store
         self._changes = changes
         self._lock = threading.Lock()
         self._version: int | None = None
         self.keys = KeyRing(self._find, time.time)
         self.snapshots = Snapshots()
+        self.hub = Hub(self.keys, self.snapshots, limits or StreamLimits())
+        self._publishing = threading.Lock()
+        self._encoders: dict[int, Encoder] = {}
         changes.listen(self._applied)
 
     def watch(self) -> None:
@@ -49,22 +85,28 @@ class Publisher:
         environments = self._store.environments()
         for environment in environments:
             now = self.snapshots.get(environment.id)
-            if now is None or (now.revision, now.environment) != (
-                environment.name,
-                environment.key,
-            ):
+            if now is None or not now.says(environment.name, environment.key):
                 self._publish(self._store.document(environment.key))
         self.snapshots.keep({environment.id for environment in environments})
+        self.hub.check()
 
     def _applied(self, applied: Applied) -> None:
         if applied.applied:
             self._publish(applied.document)
 
     def _publish(self, stored: StoredDocument) -> None:
-        sections = schema.wire(stored.document.mapping)
-        snapshot = Snapshot(stored.environment, stored.lineage, stored.revision, sections)
-        if self.snapshots.put(stored.environment_id, snapshot):
-            log.info("published environment=%s revision=%s", stored.environment, stored.name)
+        place = stored.environment_id
+        with self._publishing:
+            before = self.snapshots.get(place)
+            if before is not None and before.says(stored.name, stored.environment):
+                return
+            content = self._encoders.setdefault(place, Encoder()).encode(stored.document.mapping)
+            snapshot = Snapshot(stored.environment, stored.lineage, stored.revision, content)
+            if not self.snapshots.put(place, snapshot):
+                return
+            self.hub.publish(place, before, snapshot)
+        snapshot.pack()
+        log.info("published environment=%s revision=%s", stored.environment, stored.name)
 
     def _find(self, digest: bytes) -> EdgeKey | None:
         key = self._store.find_key(digest)

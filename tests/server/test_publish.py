@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flagloop.document import yamledit
+from flagloop.document.schema_wire import wire
+from flagloop.document.yamlfile import parse
 from flagloop_server.changes import Changes, kill, push
+from flagloop_server.edge.snapshots import Snapshot
+from flagloop_server.publish import Encoder
 from flagloop_server.store import SYSTEM, Store
 
 FLAGS = "version: 1\nflags:\n  a: {}\n"
@@ -18,6 +25,12 @@ def other(app: Any) -> Any:
     """Another process's store on the same folder."""
     with Store(app.config.data) as store:
         yield store
+
+
+@pytest.fixture
+def example(root: Path) -> str:
+    """The example document, which has every section."""
+    return (root / "flags.example.yaml").read_text("utf-8")
 
 
 def revision(app: Any, environment: str) -> str | None:
@@ -86,3 +99,37 @@ def test_the_snapshot_is_the_wire_form(app: Any) -> None:
     assert b'"a"' in snapshot.plain.body
     assert b"secret plan" not in snapshot.plain.body
     assert b"ana@example.com" not in snapshot.plain.body
+
+
+def test_the_encoded_document_is_its_wire_form(example: str) -> None:
+    """Also when it is encoded again after an edit, item by item."""
+    encoder = Encoder()
+    document = parse(example)
+    for edited in (document, yamledit.remove_item(document, "flags", "new_ranker").document):
+        body = Snapshot("production", "line", 1, encoder.encode(edited.mapping)).plain.body
+        told = json.loads(body)
+        head = {"format": 1, "revision": "line.1", "environment": "production"}
+        assert told == {**json.loads(json.dumps(wire(edited.mapping))), **head}
+
+
+def test_an_item_that_did_not_change_is_encoded_once(example: str) -> None:
+    """A kill among a thousand flags costs one flag: the others' texts are the same objects."""
+    encoder = Encoder()
+    document = parse(example)
+    killed = {**document.mapping["flags"]["cta_color"], "killed": True}
+    edited = yamledit.replace_item(document, "flags", "cta_color", killed).document
+    before = encoder.encode(document.mapping).items["flags"]
+    after = encoder.encode(edited.mapping).items["flags"]
+    assert [key for key in before if before[key] is not after[key]] == ["cta_color"]
+
+
+def test_a_revision_is_published_once(app: Any) -> None:
+    """The listener and the watch may both come by with it; the packed form is ready as well."""
+    done = app.changes.apply(push("production", FLAGS), SYSTEM, "test")
+    place = app.store.environment("production").id
+    first = app.publisher.snapshots.get(place)
+    app.publisher.refresh()
+    app.publisher.watch()
+    assert app.publisher.snapshots.get(place) is first
+    assert first.revision == done.name
+    assert first.answer(None, b"gzip") is first.packed

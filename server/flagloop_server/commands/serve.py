@@ -96,8 +96,9 @@ def serve(
 def run(config: Config) -> None:
     """Serve until a signal comes; raises OSError, sqlite3.Error and FlagloopError at start."""
     from flagloop_server.commands.lock import sole_server
-    from flagloop_server.edge.server import listen
+    from flagloop_server.edge.server import allow_many_files, listen
 
+    allow_many_files()
     # Port and lock first: a start that fails must not spend the keys that are shown once.
     listener = listen(config.host, config.port)
     with contextlib.closing(listener), sole_server(config.data):

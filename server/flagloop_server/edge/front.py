@@ -28,8 +28,10 @@ from flagloop_server.edge.answers import (
 )
 from flagloop_server.edge.body import Bodies, Disconnected, brings_body, unpack
 from flagloop_server.edge.bridge import Bridge, Source
+from flagloop_server.edge.hub import ARCHIVED, Hub
 from flagloop_server.edge.keys import EdgeKey, KeyRing
 from flagloop_server.edge.snapshots import Snapshots
+from flagloop_server.edge.stream import Stream
 
 Route: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 T = TypeVar("T")
@@ -40,8 +42,6 @@ COMMIT_SECONDS = 10.0
 STRANGER = error(
     401, "send an admin key (fl_adm_...) or sign in: others may send small forms only", close=True
 )
-
-ARCHIVED = "the environment of this key is archived"
 
 
 class Ingest(Protocol):
@@ -97,6 +97,7 @@ class Edge:
         keys: KeyRing,
         snapshots: Snapshots,
         *,
+        hub: Hub,
         bridge: Bridge,
         ingest: Ingest,
         operations: Operations,
@@ -109,6 +110,7 @@ class Edge:
         self.used: dict[int, int] = {}
         self.waiting: Counter[int] = Counter()
         self.stopping = False
+        self.hub = hub
         self._snapshots = snapshots
         self._bridge = bridge
         self._ingest = ingest
@@ -121,6 +123,7 @@ class Edge:
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="edge")
         self._routes: dict[str, Route] = {
             "/api/v1/ruleset": self._ruleset,
+            "/api/v1/stream": self._stream,
             "/api/v1/events": self._events,
             "/healthz": self._healthz,
             "/readyz": self._readyz,
@@ -139,6 +142,7 @@ class Edge:
     def stop(self) -> None:
         """The server stops: called on the loop before connections are closed."""
         self.stopping = True
+        self.hub.close()
 
     def close(self) -> None:
         """Let the threads end; running calls are not waited for."""
@@ -184,6 +188,21 @@ class Edge:
         except Refused as refusal:
             answer = refusal.answer
         await self._answer("ruleset", send, answer)
+
+    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            allow(scope, "GET")
+            authorization = header(scope, b"authorization")
+            rules_of(await self._key(authorization))
+            stream = Stream(self.hub, scope, receive, send)
+            stream.open(scope, self.keys.digest(authorization or b""))
+        except Refused as refusal:
+            await self._answer("stream", send, refusal.answer)
+        except asyncio.CancelledError as cancelled:
+            await self._answer("stream", send, self._cut(cancelled))
+        else:
+            self.requests["stream", 200] += 1
+            await stream.serve()
 
     async def _events(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

@@ -46,15 +46,19 @@ class KeyRing:
 
     def refresh(self) -> None:
         """Ask again for every key in use and forget refusals. Blocking."""
-        known = {}
-        for digest in list(self._known):
-            key = self._find(digest)
-            if key is not None:
-                known[digest] = key
-        with self._lock:
-            self._known = known
-            self._refused = set()
-            self._version += 1
+        answers: dict[bytes, EdgeKey | None] = {}
+        while True:
+            now = self._known
+            for digest in now.keys() - answers.keys():
+                answers[digest] = self._find(digest)
+            with self._lock:
+                # A key that was looked up meanwhile stays: there may be a stream of it.
+                if self._known is now:
+                    found = ((digest, answers[digest]) for digest in now)
+                    self._known = {digest: key for digest, key in found if key is not None}
+                    self._refused = set()
+                    self._version += 1
+                    return
 
     def digest(self, authorization: bytes) -> bytes | None:
         """The SHA-256 digest of the bearer token in an Authorization header's value, or None."""
@@ -75,14 +79,18 @@ class KeyRing:
 
     def look_up(self, digest: bytes) -> EdgeKey | None:
         """Ask where the truth is and remember the answer. Blocking: never call it on a loop."""
-        version = self._version
-        key = self._find(digest)
-        with self._lock:
-            # A table that was swapped in meanwhile knows better: a revoked key must not return.
-            if version == self._version and key is not None:
-                self._known = {**self._known, digest: key}
-            elif version == self._version and len(self._refused) < REFUSED_KEPT:
-                self._refused.add(digest)
+        while True:
+            version = self._version
+            key = self._find(digest)
+            with self._lock:
+                # After a refresh meanwhile: ask again, a revoked key must not return.
+                if version != self._version:
+                    continue
+                if key is not None:
+                    self._known = {**self._known, digest: key}
+                elif len(self._refused) < REFUSED_KEPT:
+                    self._refused.add(digest)
+                break
         if key is None or (key.expires is not None and key.expires <= self._now()):
             return None
         return key

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from flagloop_server.edge.answers import ASGIApp
+from flagloop_server.edge.stream import ABORT
+
+
+class Protocol(HttpToolsProtocol):
+    """HTTP whose requests know how to drop their connection."""
+
+    def on_headers_complete(self) -> None:
+        """Hand the request to the application, with the way to abort."""
+        extensions: dict[str, dict[object, object]] = {ABORT: {"call": self.transport.abort}}
+        self.scope["extensions"] = extensions
+        super().on_headers_complete()
 
 
 class Server(uvicorn.Server):
@@ -32,6 +45,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=Protocol,
                 log_config=None,
                 access_log=False,
                 proxy_headers=False,  # the bridge does it: only pages and the API need it
@@ -72,6 +86,13 @@ class Server(uvicorn.Server):
             return
         self.should_exit = True
         self._stopping()
+
+
+def allow_many_files() -> None:
+    """Take as many open files as the system lets this process have: each stream is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # a sandbox may say no: then as it is
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def listen(host: str, port: int) -> socket.socket:

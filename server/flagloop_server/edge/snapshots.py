@@ -6,12 +6,18 @@ import gzip
 import json
 import threading
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from flagloop_server.edge.answers import Answer, Headers
 
 FORMAT = 1
 """The format of the snapshot's JSON."""
+
+KIND = (b"content-type", b"application/json")
+
+SHORT = 4096
+"""Bytes up to which a change is told as such, also when the snapshot is shorter."""
 
 COMMON: Headers = [
     (b"cache-control", b"private, no-cache"),
@@ -19,10 +25,39 @@ COMMON: Headers = [
 ]
 
 
+Members: TypeAlias = Mapping[str, str]
+"""Name -> its whole member of a JSON object, `"name":value`."""
+
+
+def dumps(value: Any) -> str:
+    """Compact JSON on one line; raises ValueError for what JSON cannot say."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def member(name: str, value: Any) -> str:
+    """One member of a JSON object."""
+    return f"{dumps(name)}:{dumps(value)}"
+
+
+def joined(members: Members) -> str:
+    """The JSON object of these members."""
+    return "{" + ",".join(members.values()) + "}"
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A ruleset without its head: `words` of the top level, and `items` by section and key."""
+
+    words: Members
+    items: Mapping[str, Members]
+
+
 class Snapshot:
-    """One revision of one environment, encoded once: plain, gzip and "not modified"."""
+    """One revision of one environment, encoded once: plain, gzip, event and "not modified"."""
 
     __slots__ = (
+        "_event",
+        "content",
         "environment",
         "etag",
         "lineage",
@@ -33,28 +68,29 @@ class Snapshot:
         "unchanged",
     )
 
-    def __init__(
-        self, environment: str, lineage: str, number: int, sections: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, environment: str, lineage: str, number: int, content: Content) -> None:
         self.environment = environment
         self.lineage = lineage
         self.number = number
+        self.content = content
         self.revision = f"{lineage}.{number}"
         self.etag = f'"{self.revision}"'.encode()
+        sections = {name: f"{dumps(name)}:{joined(one)}" for name, one in content.items.items()}
         head = {"format": FORMAT, "revision": self.revision, "environment": environment}
-        body = json.dumps(
-            {**sections, **head}, ensure_ascii=False, separators=(",", ":"), allow_nan=False
-        ).encode()
-        packed = gzip.compress(body, compresslevel=6, mtime=0)
+        heads = {name: member(name, value) for name, value in head.items()}
+        body = joined({**content.words, **sections, **heads}).encode()
         etag = (b"etag", self.etag)
-        kind = (b"content-type", b"application/json")
         self.unchanged = Answer(304, [etag, *COMMON])
-        self.plain = Answer(200, [kind, etag, length(body), *COMMON], body)
-        self.packed = Answer(
-            200,
-            [kind, etag, length(packed), (b"content-encoding", b"gzip"), *COMMON],
-            packed,
-        )
+        self.plain = Answer(200, [KIND, etag, length(body), *COMMON], body)
+        self.packed: Answer | None = None
+        self._event: bytes | None = None
+
+    def pack(self) -> None:
+        """Make the gzip form: it takes longest, so a change is told before."""
+        packed = gzip.compress(self.plain.body, compresslevel=6, mtime=0)
+        encoding = (b"content-encoding", b"gzip")
+        headers = [KIND, (b"etag", self.etag), length(packed), encoding, *COMMON]
+        self.packed = Answer(200, headers, packed)
 
     def answer(self, if_none_match: bytes | None, accept_encoding: bytes) -> Answer:
         """304 when the client has this revision, else the snapshot as the client accepts it."""
@@ -62,7 +98,52 @@ class Snapshot:
             if_none_match == self.etag or matches(if_none_match, self.etag)
         ):
             return self.unchanged
-        return self.packed if accepts_gzip(accept_encoding) else self.plain
+        if self.packed is not None and accepts_gzip(accept_encoding):
+            return self.packed
+        return self.plain
+
+    def event(self) -> bytes:
+        """The snapshot as an event of a stream."""
+        if self._event is None:
+            self._event = event(self.revision, "snapshot", self.plain.body)
+        return self._event
+
+    def says(self, revision: str, environment: str) -> bool:
+        """Whether this is that revision, under that name of its environment."""
+        return (self.revision, self.environment) == (revision, environment)
+
+    def change_since(self, before: Snapshot) -> bytes | None:
+        """The event that makes this of `before`; None when only a snapshot can say it.
+
+        That is: another lineage, another name, other words of the top level, or so much that
+        the snapshot is shorter.
+        """
+        same = (before.lineage, before.environment) == (self.lineage, self.environment)
+        if not same or before.content.words != self.content.words:
+            return None
+        change = event(self.revision, "change", difference(before, self).encode())
+        return change if len(change) <= max(SHORT, len(self.plain.body)) else None
+
+
+def event(revision: str, kind: str, data: bytes) -> bytes:
+    """One event of a stream; `data` is a single line."""
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (revision.encode(), kind.encode(), data)
+
+
+def difference(before: Snapshot, after: Snapshot) -> str:
+    """What a change says: `{"revision", "base", "set", "unset"}`."""
+    old, new = before.content.items, after.content.items
+    put, gone = {}, {}
+    for section in {**old, **new}:
+        mine, theirs = old.get(section, {}), new.get(section, {})
+        fresh = {key: text for key, text in theirs.items() if mine.get(key) != text}
+        if fresh:
+            put[section] = f"{dumps(section)}:{joined(fresh)}"
+        left = [key for key in mine if key not in theirs]
+        if left:
+            gone[section] = left
+    head = f"{member('revision', after.revision)},{member('base', before.revision)}"
+    return f'{{{head},"set":{joined(put)},{member("unset", gone)}}}'
 
 
 class Snapshots:

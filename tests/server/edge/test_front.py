@@ -17,8 +17,9 @@ from flagloop_server.edge.answers import Refused, error
 from flagloop_server.edge.body import Bodies
 from flagloop_server.edge.bridge import Bridge, Source, Workers
 from flagloop_server.edge.front import Edge, Limits, Sources
+from flagloop_server.edge.hub import Hub, StreamLimits
 from flagloop_server.edge.keys import EdgeKey, KeyRing
-from flagloop_server.edge.snapshots import Snapshot, Snapshots
+from flagloop_server.edge.snapshots import Content, Snapshot, Snapshots, member
 
 KEYS = {
     "fl_srv_production": EdgeKey(1, "server", 1),
@@ -88,10 +89,13 @@ class World:
         self.health = Healthy()
         self.snapshots = Snapshots()
         for place, name in ((1, "production"), (2, "development")):
-            self.snapshots.put(place, Snapshot(name, f"line{place}", 7, {"flags": {"a": {}}}))
+            content = Content({}, {"flags": {"a": member("a", {})}})
+            self.snapshots.put(place, Snapshot(name, f"line{place}", 7, content))
+        keys = KeyRing(self.find, lambda: 0.0)
         self.edge = Edge(
-            KeyRing(self.find, lambda: 0.0),
+            keys,
             self.snapshots,
+            hub=Hub(keys, self.snapshots, StreamLimits()),
             bridge=Bridge(wsgi, Workers(2, 1, 4), threads=2, trusted="127.0.0.1"),
             ingest=self.memory,
             operations=self.health,

@@ -98,3 +98,35 @@ def test_a_key_expires_by_the_clock() -> None:
     assert ring.known(DIGEST) is None
     assert ring.refused(DIGEST)
     assert ring.look_up(DIGEST) is None
+
+
+def test_a_key_that_is_looked_up_during_a_refresh_stays_known() -> None:
+    """A stream may have been opened with it: it must not be taken for revoked."""
+    truth = Truth()
+    other = hashlib.sha256(b"fl_srv_other").digest()
+    truth.keys = {DIGEST: KEY, other: EdgeKey(2, "server", 1)}
+    ring = KeyRing(truth.find, lambda: 0.0)
+    ring.look_up(DIGEST)
+
+    def meanwhile() -> None:
+        truth.during = lambda: None
+        ring.look_up(other)
+
+    truth.during = meanwhile
+    ring.refresh()
+    assert (ring.known(DIGEST), ring.known(other)) == (KEY, truth.keys[other])
+
+
+def test_a_refresh_during_a_look_up_makes_it_ask_again() -> None:
+    """So that a key which is found is always one that is known."""
+    truth = Truth()
+    truth.keys[DIGEST] = KEY
+    ring = KeyRing(truth.find, lambda: 0.0)
+
+    def meanwhile() -> None:
+        truth.during = lambda: None
+        ring.refresh()
+
+    truth.during = meanwhile
+    assert ring.look_up(DIGEST) == KEY
+    assert (ring.known(DIGEST), truth.asked) == (KEY, 2)

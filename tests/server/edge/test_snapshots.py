@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import gzip
 import json
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from flagloop_server.edge.snapshots import Snapshot, Snapshots, accepts_gzip
+from flagloop_server.edge.snapshots import Content, Snapshot, Snapshots, accepts_gzip, member
 
 
 def snapshot(number: int, lineage: str = "k3x9", environment: str = "production") -> Snapshot:
     """A snapshot with one flag."""
-    return Snapshot(environment, lineage, number, {"flags": {"a": {"default": "ü"}}})
+    content = Content({}, {"flags": {"a": member("a", {"default": "ü"})}})
+    return Snapshot(environment, lineage, number, content)
 
 
 def test_the_body_is_the_wire_form() -> None:
@@ -30,8 +34,10 @@ def test_the_body_is_the_wire_form() -> None:
 
 
 def test_gzip_holds_the_same_body() -> None:
-    """A client that accepts gzip gets the same JSON, marked so."""
+    """A client that accepts gzip gets the same JSON, marked so, as soon as it is packed."""
     made = snapshot(7)
+    assert made.answer(None, b"gzip").body == made.answer(None, b"").body
+    made.pack()
     packed = made.answer(None, b"gzip, deflate")
     assert dict(packed.headers)[b"content-encoding"] == b"gzip"
     assert gzip.decompress(packed.body) == made.answer(None, b"").body
@@ -102,3 +108,64 @@ def test_forgotten_environments_have_no_snapshot() -> None:
     table.keep({2})
     assert table.get(1) is None
     assert [item.environment for item in table.all()] == ["development"]
+
+
+ITEMS = st.dictionaries(st.sampled_from("abcd"), st.integers(0, 2), max_size=4)
+SECTIONS = st.dictionaries(st.sampled_from(["flags", "segments", "later"]), ITEMS, max_size=3)
+
+
+def content(sections: dict[str, dict[str, int]]) -> Content:
+    """A ruleset whose items are these numbers."""
+    items = {
+        section: {key: member(key, {"n": n}) for key, n in found.items()}
+        for section, found in sections.items()
+    }
+    return Content({}, items)
+
+
+def told(text: bytes) -> Any:
+    """The data of an event."""
+    return json.loads(text.split(b"\n")[2].removeprefix(b"data: "))
+
+
+@given(SECTIONS, SECTIONS)
+def test_a_change_makes_the_new_ruleset_of_the_old(
+    old: dict[str, dict[str, int]], new: dict[str, dict[str, int]]
+) -> None:
+    """Applied to the snapshot before, it gives the items of the one after, and says no more."""
+    before = Snapshot("production", "line", 1, content(old))
+    after = Snapshot("production", "line", 2, content(new))
+    text = after.change_since(before)
+    assert text is not None
+    change = told(text)
+    held = json.loads(before.plain.body)
+    for section, items in change["set"].items():
+        for key, item in items.items():
+            assert held.setdefault(section, {}).get(key) != item
+            held[section][key] = item
+    for section, keys in change["unset"].items():
+        for key in keys:
+            del held[section][key]
+    expected = json.loads(after.plain.body)
+    for section in ("flags", "segments", "later"):
+        assert held.get(section, {}) == expected.get(section, {})
+    assert (change["base"], change["revision"]) == ("line.1", "line.2")
+
+
+def test_a_change_that_is_longer_than_the_snapshot_is_not_told() -> None:
+    """Whoever replaces everything by little is better told what there is now."""
+    many = {"flags": {f"flag-{n}": n for n in range(2000)}}
+    before = Snapshot("production", "line", 1, content(many))
+    after = Snapshot("production", "line", 2, content({"flags": {"a": 1}}))
+    assert after.change_since(before) is None
+    assert before.change_since(after) is None
+
+
+def test_an_event_is_one_line_of_data() -> None:
+    """Line ends in texts are escaped by JSON; other separators stay as they are."""
+    odd = Content({}, {"flags": {"a": member("a", {"default": "x\r\n\u2028y"})}})
+    text = Snapshot("production", "line", 1, odd).event()
+    assert text.startswith(b"id: line.1\nevent: snapshot\ndata: {")
+    assert text.endswith(b"}\n\n")
+    assert (text.count(b"\n"), text.count(b"\r")) == (4, 0)
+    assert told(text)["flags"]["a"]["default"] == "x\r\n\u2028y"

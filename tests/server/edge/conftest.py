@@ -1,0 +1,115 @@
+"""A reader of streams that needs no socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+
+
+class Frame(NamedTuple):
+    """One frame as a reader sees it; a comment has neither id nor event."""
+
+    id: str | None
+    event: str | None
+    data: Any
+
+
+def frame(text: bytes) -> Frame:
+    """Read one frame; its form is part of the contract, so every other form is an error."""
+    if text == b":":
+        return Frame(None, None, None)
+    first, second, third = text.split(b"\n")
+    assert (first[:4], second[:7], third[:6]) == (b"id: ", b"event: ", b"data: ")
+    return Frame(first[4:].decode(), second[7:].decode(), json.loads(third[6:]))
+
+
+class Reader:
+    """Opens a stream in the running loop; `free` is cleared to take nothing more."""
+
+    def __init__(self, asgi: Any, *headers: tuple[str, str], method: str = "GET") -> None:
+        self.messages: list[Any] = []
+        self.aborted = False
+        self.free = asyncio.Event()
+        self.free.set()
+        self._incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._incoming.put_nowait({"type": "http.request", "body": b"", "more_body": False})
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": "/api/v1/stream",
+            "query_string": b"",
+            "headers": [(name.encode(), value.encode()) for name, value in headers],
+            "extensions": {"flagloop.abort": {"call": self._abort}},
+        }
+        self.task = asyncio.ensure_future(asgi(scope, self._incoming.get, self._send))
+
+    async def _send(self, message: Any) -> None:
+        await self.free.wait()
+        self.messages.append(message)
+
+    def _abort(self) -> None:
+        self.aborted = True
+        self.leave()
+
+    def leave(self) -> None:
+        """Close the connection."""
+        self._incoming.put_nowait({"type": "http.disconnect"})
+
+    @property
+    def status(self) -> int:
+        """The answer's status."""
+        return int(self.messages[0]["status"])
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The answer's headers."""
+        return {name.decode(): value.decode() for name, value in self.messages[0]["headers"]}
+
+    @property
+    def pieces(self) -> list[bytes]:
+        """The bodies of the messages."""
+        return [message["body"] for message in self.messages[1:] if message["body"]]
+
+    @property
+    def ended(self) -> bool:
+        """Whether the answer came to its proper end."""
+        return len(self.messages) > 1 and not self.messages[-1].get("more_body", False)
+
+    @property
+    def frames(self) -> list[Frame]:
+        """The whole frames so far."""
+        return [frame(text) for text in b"".join(self.pieces).split(b"\n\n")[:-1]]
+
+    async def until(self, number: int) -> list[Frame]:
+        """The frames once there are so many."""
+        async with asyncio.timeout(10):
+            while len(self.frames) < number:
+                assert not self.task.done(), self.messages
+                await asyncio.sleep(0)
+        return self.frames
+
+    async def over(self) -> None:
+        """Wait for the end of the request."""
+        async with asyncio.timeout(10):
+            await self.task
+
+
+@pytest.fixture
+def reading() -> Callable[..., Reader]:
+    """`reading(asgi, *headers)`: open a stream, in a running loop."""
+    return Reader
+
+
+@pytest.fixture
+def settled() -> Callable[..., Any]:
+    """A function to await: it lets everything run that can run without waiting."""
+
+    async def settle() -> None:
+        for _ in range(50):
+            await asyncio.sleep(0)
+
+    return settle

@@ -1,0 +1,124 @@
+"""The server on real sockets: its end with open streams, and connections that nobody reads."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import selectors
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from flagloop_server.edge.server import Server, allow_many_files, listen
+from flagloop_server.edge.stream import ABORT, PIECE
+
+STREAMS = 300
+
+
+def connected(address: tuple[str, int], key: str) -> socket.socket:
+    """A connection that has asked for a stream."""
+    made = socket.create_connection(address, timeout=20)
+    request = f"GET /api/v1/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n"
+    made.sendall(request.encode())
+    return made
+
+
+def read_all(connections: list[socket.socket], end: bytes) -> list[bytes]:
+    """What each connection says up to `end` or its close."""
+    texts = dict.fromkeys(connections, b"")
+    with selectors.DefaultSelector() as ready:
+        for one in connections:
+            ready.register(one, selectors.EVENT_READ)
+        stop = time.monotonic() + 20
+        while ready.get_map() and time.monotonic() < stop:
+            for event, _ in ready.select(0.1):
+                one = event.fileobj
+                assert isinstance(one, socket.socket)
+                part = one.recv(65536)
+                texts[one] += part
+                if not part or texts[one].endswith(end):
+                    ready.unregister(one)
+    return list(texts.values())
+
+
+def test_sigterm_ends_hundreds_of_streams_within_five_seconds(
+    tmp_path: Path, start_server: Any
+) -> None:
+    """Exit code 0 and no complaint; each reader sees the proper end of its answer."""
+    server = start_server(tmp_path / "data")
+    key = re.search(r"^server key for production: (\S+)$", "\n".join(server.said), re.M)
+    assert key
+    host, port = server.url.removeprefix("http://").split(":")
+    connections = [connected((host, int(port)), key[1]) for _ in range(STREAMS)]
+    for text in read_all(connections, b"\n\n\r\n"):
+        assert text.startswith(b"HTTP/1.1 200 ")
+        assert b"event: snapshot\n" in text
+    began = time.monotonic()
+    assert server.stop() == 0
+    assert time.monotonic() - began < 5
+    assert read_all(connections, b"\r\n0\r\n\r\n") == [b"0\r\n\r\n"] * STREAMS
+    for one in connections:
+        one.close()
+    wrong = [line for line in server.said if "rror" in line or "Traceback" in line]
+    assert wrong == []
+
+
+def test_a_connection_that_nobody_reads_can_be_dropped() -> None:
+    """A close would wait for its reader for ever; the application hears of the end at once."""
+    heard, begun = asyncio.Event(), asyncio.Event()
+    sent: list[int] = []
+    aborts: list[Any] = []
+
+    async def asgi(scope: Any, receive: Any, send: Any) -> None:
+        aborts.append(scope["extensions"][ABORT]["call"])
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+        async def endless() -> None:
+            piece = {"type": "http.response.body", "body": b"x" * PIECE, "more_body": True}
+            while True:
+                await send(piece)
+                sent.append(PIECE)
+                begun.set()
+
+        sender = asyncio.ensure_future(endless())
+        assert (await receive())["type"] == "http.disconnect"
+        sender.cancel()
+        heard.set()
+
+    async def run() -> None:
+        listener = listen("127.0.0.1", 0)
+        server = Server(asgi, stop_seconds=1, ready=lambda: None, stopping=lambda: None)
+        serving = asyncio.ensure_future(server.serve(sockets=[listener]))
+        loop = asyncio.get_running_loop()
+        reader = socket.socket()
+        reader.setblocking(False)
+        await loop.sock_connect(reader, listener.getsockname())
+        await loop.sock_sendall(reader, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        async with asyncio.timeout(20):
+            await begun.wait()
+            before = 0
+            while len(sent) != before:  # the system's buffers fill up
+                before = len(sent)
+                await asyncio.sleep(0.05)
+            aborts[0]()
+            await heard.wait()
+            server.stop()
+            await serving
+        reader.close()
+
+    asyncio.run(run())
+
+
+def test_a_server_takes_the_open_files_that_it_may_have() -> None:
+    """A thousand would not do for a thousand streams."""
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+        allow_many_files()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (before[1], before[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
