@@ -16,7 +16,13 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from flagloop.document.problem import Path
-from flagloop.document.schema import SECTIONS, runtime_words, with_runtime, without_runtime
+from flagloop.document.schema import (
+    SECTIONS,
+    runtime_words,
+    runtime_words_for,
+    with_runtime,
+    without_runtime,
+)
 from flagloop.document.yamledit import put_item_text, put_items, remove_item
 from flagloop.document.yamlfile import DocumentText, Item, Ref, is_block, newline_of
 from flagloop.document.yamlpatch import patch_item
@@ -257,12 +263,13 @@ def _equal_but_for_runtime(ref: Ref, one: Item | None, other: Item | None) -> bo
 def _with_words(ref: Ref, item: Item, state: Item) -> Item:
     """The item with the runtime words of another; the same object if it has them already."""
     section, key = ref
-    words = runtime_words(section, state.mapping)
+    words = runtime_words_for(section, item.mapping, state.mapping)
     wanted = with_runtime(section, item.mapping, words)
     if same(wanted, item.mapping):
         return item
     newline = "\r\n" if "\r\n" in item.text else "\n"
-    return Item(patch_item(item.text, key or section, wanted, newline).text, wanted)
+    done = patch_item(item.text, key or section, wanted, newline)
+    return Item(done.text, done.value)
 
 
 def _mine_frames(base: DocumentText, mine: DocumentText, theirs: DocumentText) -> bool:

@@ -42,6 +42,7 @@ from flagloop.document.schema_flag import (
 from flagloop.document.schema_links import MAX_ITEM, READERS, Links, Ref, mentions, references
 from flagloop.document.schema_wire import (
     runtime_words,
+    runtime_words_for,
     wire,
     wire_item,
     with_runtime,
@@ -82,6 +83,7 @@ __all__ = [
     "references",
     "refs",
     "runtime_words",
+    "runtime_words_for",
     "wire",
     "wire_item",
     "with_runtime",

@@ -99,6 +99,29 @@ def runtime_words(section: str, item: Any) -> dict[Path, Any]:
     return words
 
 
+def runtime_words_for(section: str, item: Any, source: Any) -> dict[Path, Any]:
+    """The runtime words of `source` as they belong into `item`, another version of it.
+
+    A rule is the same as one of its name, else as one of its salt (which is its name where it
+    has none): so a new name that keeps the salt moves nobody, however often it changes.
+    """
+    if not isinstance(item, dict) or not isinstance(source, dict):
+        return runtime_words(section, source)
+    new = {rule["name"]: _salt(rule) for rule in _rollout_rules(section, item)}
+    old = {rule["name"]: _salt(rule) for rule in _rollout_rules(section, source)}
+    gone = {salt: name for name, salt in old.items() if name not in new}
+    renamed = {gone[salt]: name for name, salt in new.items() if name not in old and salt in gone}
+    return {
+        ("rules", renamed.get(path[1], path[1]), *path[2:]) if path[0] == "rules" else path: value
+        for path, value in runtime_words(section, source).items()
+    }
+
+
+def _salt(rule: dict[str, Any]) -> str:
+    salt = rule.get("salt")
+    return salt if isinstance(salt, str) else str(rule["name"])
+
+
 def without_runtime(section: str, item: Any) -> Any:
     """A copy of the item that has no runtime word."""
     return with_runtime(section, item, {})
@@ -108,27 +131,21 @@ def with_runtime(section: str, item: Any, words: Mapping[Path, Any]) -> Any:
     """A copy of the item that has exactly these runtime words.
 
     A word keeps its place where the item has it already; words of rules that the item does not
-    have (or that roll nothing out) are passed over. A rule that was renamed and has its old name
-    as `salt` is still that rule: so a new name moves nobody.
+    have (or that roll nothing out) are passed over.
     """
     if not isinstance(item, dict):
         return item
     changed = _set(item, {w: (w,) for w in RUNTIME_WORDS.get(section, ())}, words)
-    rules = _rollout_rules(section, item)
-    if rules:
-        gone = {path[1] for path in words if path[0] == "rules"} - {r["name"] for r in rules}
-        changed["rules"] = [_with_stage(rule, words, gone) for rule in item["rules"]]
+    if _rollout_rules(section, item):
+        changed["rules"] = [_with_stage(rule, words) for rule in item["rules"]]
     return changed
 
 
-def _with_stage(rule: Any, words: Mapping[Path, Any], gone: set[str | int]) -> Any:
-    """The rule with its words; `gone` are the names in `words` that no rule has any more."""
+def _with_stage(rule: Any, words: Mapping[Path, Any]) -> Any:
     if not _rolls_out(rule):
         return rule
-    salt = rule.get("salt")
-    name = salt if isinstance(salt, str) and salt in gone else rule["name"]
     places: dict[str, Path] = {
-        word: ("rules", name, "rollout", word) for word in RUNTIME_ROLLOUT_WORDS
+        word: ("rules", rule["name"], "rollout", word) for word in RUNTIME_ROLLOUT_WORDS
     }
     return {**rule, "rollout": _set(rule["rollout"], places, words)}
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from flagloop.document import yamledit
 from flagloop.document.merge import merge
 from flagloop.document.problem import Path, Problem, path_text
-from flagloop.document.schema import references, runtime_words, with_runtime, without_runtime
+from flagloop.document.schema import (
+    references,
+    runtime_words,
+    runtime_words_for,
+    with_runtime,
+    without_runtime,
+)
 from flagloop.document.yamlfile import DocumentText, parse
 from flagloop.errors import NotFoundError
 from flagloop_server.changes.change import Change, Draft, Scene, find_item
@@ -59,7 +65,7 @@ def revert(env: str, revision: int, *, state: bool = False) -> Change:
             now = scene.document.items.get(ref)
             if now is None or state:
                 continue
-            document, kept = _with_words(document, ref, runtime_words(ref[0], now.mapping))
+            document, kept = _with_words(document, ref, now.mapping)
             notes += [_kept(ref, path) for path in kept]
         back = [key for section, key in past.items if section == "flags"]
         return Draft(document, tuple(notes), unarchived=_archived(scene, back))
@@ -84,7 +90,7 @@ def revert_item(env: str, section: str, key: str, revision: int, *, state: bool 
         document = yamledit.put_item_text(scene.document, section, key, past.text).document
         notes: list[str] = []
         if now is not None and not state:
-            document, kept = _with_words(document, ref, runtime_words(section, now.mapping))
+            document, kept = _with_words(document, ref, now.mapping)
             notes = [_kept(ref, path) for path in kept]
         back = _archived(scene, [key]) if section == "flags" else ()
         return Draft(document, tuple(notes), unarchived=back)
@@ -107,7 +113,7 @@ def promote(env_from: str, env_to: str, section: str, key: str) -> Change:
         now = scene.document.items.get(ref)
         document = yamledit.put_item_text(scene.document, section, key, text).document
         if now is not None:
-            document, _ = _with_words(document, ref, runtime_words(section, now.mapping))
+            document, _ = _with_words(document, ref, now.mapping)
         missing = references(section, document.items[ref].mapping) - set(document.items)
         notes = tuple(f"{env_to} has no {where}.{name} yet" for where, name in sorted(missing))
         return Draft(document, notes, details={"from": source.name})
@@ -124,13 +130,11 @@ def _base(scene: Scene, base: str | bytes | int | None) -> DocumentText | None:
     return scene.library.push_base(scene.stored.environment)
 
 
-def _with_words(
-    document: DocumentText, ref: Ref, words: Mapping[Path, Any]
-) -> tuple[DocumentText, list[Path]]:
-    """The document with exactly these runtime words in one item, and which were put or taken."""
+def _with_words(document: DocumentText, ref: Ref, now: Any) -> tuple[DocumentText, list[Path]]:
+    """The document with the runtime words of `now` in one item, and which were put or taken."""
     mapping = document.items[ref].mapping
     had = runtime_words(ref[0], mapping)
-    wanted = with_runtime(ref[0], mapping, words)
+    wanted = with_runtime(ref[0], mapping, runtime_words_for(ref[0], mapping, now))
     got = runtime_words(ref[0], wanted)
     differ = [path for path in {**had, **got} if had.get(path) != got.get(path)]
     if not differ:

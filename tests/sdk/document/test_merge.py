@@ -196,6 +196,10 @@ def test_a_renamed_rule_keeps_its_stage_with_its_salt():
     merged = merge(base, parse(renamed), at_stage(base, "25%"))
     rule = merged.document.items["flags", "new_ranker"].mapping["rules"][0]
     assert (rule["name"], rule["salt"], rule["rollout"]["stage"]) == ("wide", "canary", "25%")
+    again = renamed.replace("name: wide", "name: wider")
+    merged = merge(parse(renamed), parse(again), merged.document)
+    rule = merged.document.items["flags", "new_ranker"].mapping["rules"][0]
+    assert (rule["name"], rule["rollout"]["stage"]) == ("wider", "25%")
     other = merge(base, parse(BASE.replace("name: canary", "name: wide")), at_stage(base, "25%"))
     assert "stage" not in other.document.items["flags", "new_ranker"].mapping["rules"][0]["rollout"]
 

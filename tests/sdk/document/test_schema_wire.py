@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flagloop.document.schema import (
     runtime_words,
+    runtime_words_for,
     wire,
     wire_item,
     with_runtime,
@@ -133,6 +135,46 @@ def test_words_keep_their_place() -> None:
     assert list(again) == list(FLAG)
     assert again["killed"] is True
     assert list(again["rules"][1]["rollout"]) == list(FLAG["rules"][1]["rollout"])
+
+
+def rolling(*rules: tuple[str, str | None, str | None]) -> dict[str, Any]:
+    """A flag of rollout rules: (name, salt, stage)."""
+    return {
+        "rules": [
+            {
+                "name": name,
+                **({"salt": salt} if salt else {}),
+                "rollout": {"to": "on", **({"stage": stage} if stage else {})},
+            }
+            for name, salt, stage in rules
+        ]
+    }
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "stages"),
+    [
+        ([("a", None, "5%")], [("b", "a", None)], ["5%"]),
+        ([("b", "a", "5%")], [("c", "a", None)], ["5%"]),
+        ([("b", "a", "5%")], [("a", None, None)], ["5%"]),
+        ([("b", "x", "5%")], [("x", None, None)], ["5%"]),
+        ([("a", None, "5%")], [("b", None, None)], [None]),
+        ([("a", "x", "5%")], [("b", "y", None)], [None]),
+        ([("a", "x", "5%")], [("a", "y", None)], ["5%"]),
+        ([("a", None, "5%"), ("b", None, "1%")], [("b", None, None), ("c", "a", None)],
+         ["1%", "5%"]),
+        ([("a", None, "5%"), ("b", "a", "1%")], [("a", None, None), ("b", "a", None)],
+         ["5%", "1%"]),
+        ([("a", None, "5%")], [("a", None, None), ("b", "a", None)], ["5%", None]),
+    ],
+)  # fmt: skip
+def test_a_renamed_rule_is_known_by_its_salt(there: Any, here: Any, stages: Any) -> None:
+    """Its name on either side may be the salt of the other; a rule of the same name comes first."""
+    source, target = rolling(*there), rolling(*here)
+    words = runtime_words_for("flags", target, source)
+    found = with_runtime("flags", target, words)
+    assert [rule["rollout"].get("stage") for rule in found["rules"]] == stages
+    assert without_runtime("flags", found) == target
 
 
 values = st.sampled_from([True, False, "5%", "draft"])
