@@ -1,6 +1,7 @@
 """The last good ruleset on disk, for a start while the server is away.
 
-One file for each (server, key): a line of JSON with the checksum, then the server's bytes.
+One file for each (server, key): a line of JSON with the time and the checksum (of the time and
+all that follows), then the server's bytes.
 """
 
 from __future__ import annotations
@@ -9,12 +10,16 @@ import hashlib
 import json
 import os
 import stat
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from flagloop.errors import TransportError
 from flagloop.sync.transport import RULESET_LIMIT, ruleset_mapping
+
+ABANDONED = 3600.0
+"""Seconds after which nobody can still be writing a part."""
 
 _numbers = count()
 
@@ -55,7 +60,7 @@ class DiskCache:
             digest, at = known["sha256"], float(known["at"])
         except (ValueError, TypeError, KeyError, RecursionError):
             raise DamagedError(f"{self.path} is damaged: no checksum") from None
-        if digest != _digest(body):
+        if digest != _digest(body, at):
             raise DamagedError(f"{self.path} is damaged: wrong checksum")
         try:
             return Copy(ruleset_mapping(body, str(self.path)), at)
@@ -67,7 +72,7 @@ class DiskCache:
 
         Raises OSError (full disk, no permission).
         """
-        head = json.dumps({"sha256": _digest(body), "at": at}).encode() + b"\n"
+        head = json.dumps({"sha256": _digest(body, at), "at": at}).encode() + b"\n"
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         part = self.path.with_suffix(f".{os.getpid()}-{self._number}.part")
         part.unlink(missing_ok=True)
@@ -78,11 +83,20 @@ class DiskCache:
                 file.write(body)
                 file.flush()
                 os.fsync(file.fileno())
+                now = os.fstat(file.fileno()).st_mtime
             part.replace(self.path)
         except OSError:
             part.unlink(missing_ok=True)
             raise
         _sync_folder(self.path.parent)
+        self._clean(now)
+
+    def _clean(self, now: float) -> None:
+        """Remove the parts of processes that were killed; `now` is by the clock of the files."""
+        for part in self.path.parent.glob("flagloop-*.part"):
+            with suppress(OSError):  # another process may be at it, or another user
+                if part.lstat().st_mtime < now - ABANDONED:
+                    part.unlink()
 
     def _read(self) -> bytes:
         # No link is followed, and a pipe in its place is not waited for.
@@ -103,8 +117,8 @@ class DiskCache:
             return content
 
 
-def _digest(body: bytes) -> str:
-    return hashlib.sha256(body).hexdigest()
+def _digest(body: bytes, at: float) -> str:
+    return hashlib.sha256(f"{float(at)!r}\n".encode() + body).hexdigest()
 
 
 def _sync_folder(folder: Path) -> None:

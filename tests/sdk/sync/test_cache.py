@@ -147,3 +147,31 @@ def test_a_part_left_by_a_crash_is_in_nobodys_way(cache: DiskCache) -> None:
     cache.save(OTHER, 2.0)
     assert cache.load() == (json.loads(OTHER), 2.0)
     assert not part.exists()
+
+
+def test_parts_of_killed_processes_are_cleared_away(cache: DiskCache) -> None:
+    """After an hour nobody writes them any more; what is younger, or not ours, stays."""
+    cache.save(BODY, 1.0)
+    folder = cache.path.parent
+    now = cache.path.stat().st_mtime
+    ages = {"flagloop-a.1-0.part": 3700, f"{cache.path.stem}.2-0.part": 1e6,
+            "flagloop-b.3-0.part": 3500, "other.part": 1e6, "flagloop-c.json": 1e6}  # fmt: skip
+    for name, age in ages.items():
+        (folder / name).write_bytes(b"half")
+        os.utime(folder / name, (now - age, now - age))
+    (folder / "flagloop-d.part").mkdir()
+    os.utime(folder / "flagloop-d.part", (0, 0))
+    cache.save(OTHER, 2.0)
+    assert {path.name for path in folder.iterdir()} == {
+        cache.path.name, "flagloop-b.3-0.part", "other.part", "flagloop-c.json", "flagloop-d.part"
+    }  # fmt: skip
+
+
+def test_a_copy_with_another_time_is_refused(cache: DiskCache) -> None:
+    """The age that `status` tells is as trustworthy as the rules: the checksum covers it."""
+    cache.save(BODY, 1000.5)
+    content = cache.path.read_bytes()
+    assert content.count(b"1000.5") == 1
+    cache.path.write_bytes(content.replace(b"1000.5", b"9000.5"))
+    with pytest.raises(DamagedError, match="wrong checksum"):
+        cache.load()
