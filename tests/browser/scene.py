@@ -338,7 +338,7 @@ def addresses(scene: Scene) -> dict[str, str]:
         "environments": f"{scene.url}/environments",
         "people": f"{scene.url}/people",
         "audit": f"{scene.url}/audit",
-        "audit-checked": f"{scene.url}/audit?verify=1",
+        "audit-checked": f"{scene.url}/reports/audit",
         "glossary": f"{scene.url}/glossary",
         "not-found": f"{production}/flags/no_such_flag",
     }

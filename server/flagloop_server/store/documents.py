@@ -225,7 +225,8 @@ def _write(connection: sqlite3.Connection, new: NewRevision, old: _Kept | None) 
     if new.pushed is not None:
         _write_push_base(connection, base.environment_id, new.pushed, old)
     details = {**new.details, "items": said}
-    entry = Entry(new.action, new.target, new.reason, base.environment, number, "change", details)
+    place = (base.environment, base.environment_id)
+    entry = Entry(new.action, new.target, new.reason, *place, number, "change", details)
     append(connection, new.at, new.actor, entry)
     revisions = {**base.item_revisions, **dict.fromkeys(new.changed, number)}
     return _Kept(_next(base, number, new.document, revisions), ids)

@@ -100,7 +100,7 @@ class Environments:
                 f"UPDATE environment SET {column} = ? WHERE id = ?",  # noqa: S608 - own column
                 (value, old.id),
             )
-            self._note(connection, actor, Entry(action, key))
+            self._note(connection, actor, Entry(action, key, "", key, old.id))
             return find(connection, key)
 
     def _note(self, connection: sqlite3.Connection, actor: Actor, entry: Entry) -> None:

@@ -74,8 +74,7 @@ class Keys:
         with self._file.write() as connection:
             info = _insert(connection, scope, values)
             details = {"kind": kind, "scope": list(scope), "role": role, "expires_at": expires_at}
-            target = f"{name} ({hint}...)"
-            entry = Entry("create-key", target, environment=info.environment, details=details)
+            entry = Entry("create-key", _target(info), "", *_place(info), details=details)
             append(connection, now, actor, entry)
         return info, secret
 
@@ -105,8 +104,7 @@ class Keys:
                 return info
             now = self._clock()
             connection.execute("UPDATE api_key SET revoked_at = ? WHERE id = ?", (now, number))
-            target = f"{info.name} ({info.hint}...)"
-            entry = Entry("revoke-key", target, environment=info.environment)
+            entry = Entry("revoke-key", _target(info), "", *_place(info))
             append(connection, now, actor, entry)
             return _infos(connection, "k.id = ?", (number,))[0]
 
@@ -119,6 +117,15 @@ class Keys:
                 "UPDATE api_key SET last_used_at = max(coalesce(last_used_at, 0), ?) WHERE id = ?",
                 [(at, number) for number, at in used.items()],
             )
+
+
+def _target(info: KeyInfo) -> str:
+    return f"{info.name} ({info.hint}...)"
+
+
+def _place(info: KeyInfo) -> tuple[str | None, int | None]:
+    """Key and id of the one environment of a key, for the ledger."""
+    return info.environment, None if info.environment is None else info.environment_ids[0]
 
 
 def _check(scope: Sequence[str], kind: KeyKind, role: Role | None) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,12 +29,16 @@ _WITHOUT_REASON = (
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is to be written down; `details` must be JSON and free of unit ids."""
+    """What is to be written down; `details` must be JSON and free of unit ids.
+
+    `environment` is its key as of now, which may be another's later; its id never is.
+    """
 
     action: str
     target: str
     reason: str = ""
     environment: str | None = None
+    environment_id: int | None = None
     revision: int | None = None
     kind: str = "admin"
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -47,8 +51,9 @@ def append(connection: sqlite3.Connection, at: int, actor: Actor, entry: Entry) 
     row = connection.execute("SELECT digest FROM ledger ORDER BY seq DESC LIMIT 1").fetchone()
     digest = _link(row["digest"] if row else GENESIS, payload_digest)
     connection.execute(
-        "INSERT INTO ledger (at, kind, action, actor_kind, actor, environment, target, revision,"
-        " reason, payload, payload_digest, digest) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+        "INSERT INTO ledger (at, kind, action, actor_kind, actor, environment, environment_id,"
+        " target, revision, reason, payload, payload_digest, digest)"
+        " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
         (
             at,
             entry.kind,
@@ -56,6 +61,7 @@ def append(connection: sqlite3.Connection, at: int, actor: Actor, entry: Entry) 
             actor.kind,
             actor.name,
             entry.environment,
+            entry.environment_id,
             entry.target,
             entry.revision,
             entry.reason,
@@ -75,6 +81,7 @@ def _payload(at: int, actor: Actor, entry: Entry) -> str:
             "actor_kind": actor.kind,
             "actor": actor.name,
             "environment": entry.environment,
+            "environment_id": entry.environment_id,
             "target": entry.target,
             "revision": entry.revision,
             "reason": entry.reason,
@@ -99,11 +106,16 @@ class Ledger:
         *,
         limit: int = 100,
         before: int | None = None,
-        environment: str | None = None,
+        environments: Collection[int] | None = None,
         target: str | None = None,
     ) -> list[LedgerRow]:
-        """The newest rows first; `before` is a `seq` to go on from."""
-        wanted = {"seq < ?": before, "environment = ?": environment, "target = ?": target}
+        """The newest rows first; `before` is a `seq` to go on from, `environments` are ids."""
+        ids = None if environments is None else json.dumps(sorted(environments))
+        wanted = {
+            "seq < ?": before,
+            "environment_id IN (SELECT value FROM json_each(?))": ids,
+            "target = ?": target,
+        }
         terms = {term: value for term, value in wanted.items() if value is not None}
         where = f" WHERE {' AND '.join(terms)}" if terms else ""
         sql = f"SELECT * FROM ledger{where} ORDER BY seq DESC LIMIT ?"  # noqa: S608 - own terms
@@ -179,6 +191,7 @@ def _row(row: sqlite3.Row) -> LedgerRow:
         action=row["action"],
         actor=Actor(row["actor_kind"], row["actor"]),
         environment=row["environment"],
+        environment_id=row["environment_id"],
         target=row["target"],
         revision=row["revision"],
         reason=row["reason"],

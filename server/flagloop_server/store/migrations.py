@@ -192,3 +192,32 @@ def _create_keys(db: Database) -> None:
         pk=("key_id", "environment_id"),
         foreign_keys=[("key_id", "api_key", "id")],
     )
+
+
+_CHANGED = """
+    UPDATE ledger SET environment_id = (
+        SELECT environment_id FROM revision r WHERE r.number = ledger.revision
+        AND r.at = ledger.at AND r.action = ledger.action
+        AND (r.target = ledger.target OR ledger.payload IS NULL)
+        ORDER BY environment_id LIMIT 1
+    ) WHERE kind = 'change'
+"""
+_MANAGED = """
+    UPDATE ledger SET environment_id = (
+        SELECT id FROM environment e WHERE e.key = ledger.environment AND e.created_at <= ledger.at
+    ) WHERE kind <> 'change' AND environment IS NOT NULL
+"""
+
+
+@config()
+def m005_ledger_by_environment(db: Database) -> None:
+    """Rows of the ledger by the id of their environment, since its key may become another's.
+
+    The payloads of rows of before do not have it. Where it cannot be told it stays empty, and
+    then only admins of the server see the row.
+    """
+    db.execute("ALTER TABLE ledger ADD COLUMN environment_id INTEGER")
+    db.execute(_CHANGED)
+    db.execute(_MANAGED)
+    db.execute("DROP INDEX idx_ledger_environment_seq")
+    db.table("ledger").create_index(["environment_id", "seq"])

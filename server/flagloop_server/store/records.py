@@ -207,7 +207,10 @@ class SessionRow:
 
 @dataclass(frozen=True, slots=True)
 class LedgerRow:
-    """One link of the hash chain. `payload` is None after a redaction; digests are hex."""
+    """One link of the hash chain. `payload` is None after a redaction; digests are hex.
+
+    `environment` is the key that it had then, which may be another's by now.
+    """
 
     seq: int
     at: int
@@ -215,6 +218,7 @@ class LedgerRow:
     action: str
     actor: Actor
     environment: str | None
+    environment_id: int | None
     target: str
     revision: int | None
     reason: str

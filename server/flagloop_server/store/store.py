@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -202,11 +202,13 @@ class Store:
         *,
         limit: int = 100,
         before: int | None = None,
-        environment: str | None = None,
+        environments: Collection[int] | None = None,
         target: str | None = None,
     ) -> list[LedgerRow]:
-        """The ledger, newest first; `before` is a `seq`."""
-        return self._ledger.rows(limit=limit, before=before, environment=environment, target=target)
+        """The ledger, newest first; `before` is a `seq`, `environments` are ids."""
+        return self._ledger.rows(
+            limit=limit, before=before, environments=environments, target=target
+        )
 
     def verify(self, head: str | None = None) -> Verification:
         """Check the whole hash chain, and that it contains `head` (hex) if given."""

@@ -11,7 +11,7 @@ from werkzeug.http import parse_cookie
 
 from flagloop.errors import ForbiddenError
 from flagloop_server.auth import Action, Auth, Session, allows, role_of
-from flagloop_server.store import Actor, KeyInfo, Role, User, hash_key
+from flagloop_server.store import EVERYWHERE, Actor, KeyInfo, Role, User, hash_key
 from flagloop_server.web import application
 
 SESSION_COOKIE = "flagloop_session"
@@ -101,6 +101,15 @@ def require(action: Action, environment: str) -> Identity:
         have = f"you are {role} there" if role else "you have no role there"
         raise ForbiddenError(f"'{action}' in {environment} is not allowed: {have}")
     return found
+
+
+def require_server_admin() -> Identity:
+    """Who is asking, if they are admin of every environment, also of those made later.
+
+    What is the server's and not one environment's needs it: people, and which environments
+    there are and what they are called.
+    """
+    return require("admin", EVERYWHERE)
 
 
 def start_session(response: Response, token: str) -> None:

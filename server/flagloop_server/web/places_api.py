@@ -10,9 +10,9 @@ from flagloop.errors import ForbiddenError, NotFoundError
 from flagloop_server.auth import allows
 from flagloop_server.store import KeyInfo
 from flagloop_server.web import application, wire
-from flagloop_server.web.identity import Identity, known, require
+from flagloop_server.web.audit import audit_rows
+from flagloop_server.web.identity import Identity, known, require, require_server_admin
 
-EVERYWHERE = "*"
 blueprint = Blueprint("places", __name__, url_prefix="/api/v1/admin")
 
 
@@ -79,7 +79,7 @@ def environments() -> dict[str, Any]:
 @blueprint.post("/environments")
 def create_environment() -> tuple[dict[str, Any], int]:
     """Make an environment."""
-    who = require("admin", EVERYWHERE)
+    who = require_server_admin()
     body = wire.decode(NewEnvironment)
     app = application()
     made = app.store.create_environment(body.key, who.actor, production=body.production)
@@ -97,7 +97,7 @@ def environment(env: str) -> dict[str, Any]:
 @blueprint.patch("/environments/<env>")
 def edit_environment(env: str) -> dict[str, Any]:
     """Mark as production, archive or bring back, rename (in this order)."""
-    who = require("admin", env)
+    who = require_server_admin()
     body = wire.decode(EditEnvironment)
     app = application()
     if body.production is not None:
@@ -155,12 +155,11 @@ def may_revoke(who: Identity, key: KeyInfo) -> None:
 @blueprint.get("/audit")
 def audit() -> dict[str, Any]:
     """The ledger, newest first (`?limit=`, `?before=`, `?environment=`, `?target=`)."""
-    place = request.args.get("environment")
-    require("view", place if place is not None else EVERYWHERE)
-    rows = application().store.audit(
+    known()
+    rows = audit_rows(
         limit=wire.page_size(),
         before=wire.number("before"),
-        environment=place,
+        environment=request.args.get("environment"),
         target=request.args.get("target"),
     )
     return {"rows": [wire.ledger_row(row) for row in rows]}

@@ -48,6 +48,7 @@ NEEDS = {
     "revoke_key": "admin",
     "create_environment": "owner",
     "change_environment": "owner",
+    "check_audit": "owner",
     "people": "owner",
     "invite": "owner",
     "change_person": "owner",
@@ -135,6 +136,27 @@ def test_a_role_counts_in_its_environment_only(visit: Any) -> None:
     assert "/environments/development/" in listed
     assert "/environments/production" not in listed
     assert "first flags" not in visitor.client.get("/audit").text
+
+
+def test_the_audit_log_leads_to_where_an_environment_is_now(shop: Application, visit: Any) -> None:
+    """Under its present name; one that took the old name has nothing to do with it."""
+    shop.store.rename_environment("production", "live", app_actor())
+    shop.store.create_environment("production", app_actor())
+    owner = visit("admin", "*")
+    html = owner.get("/audit?environment=live").text
+    assert 'href="/environments/live/revisions/2">production, revision 2<' in html
+    assert "first flags" in html
+    assert "first flags" not in owner.get("/audit?environment=production").text
+    assert "rows fit together" in owner.get("/reports/audit").text
+
+
+def test_people_and_sign_ins_are_for_admins_of_the_server(visit: Any) -> None:
+    """A viewer of everything sees every environment's rows, and those alone."""
+    owner, viewer = visit("admin", "*"), visit("viewer", "*")
+    for visitor, seen in ((owner, True), (viewer, False)):
+        html = visitor.get("/audit").text
+        assert "first flags" in html
+        assert ("create-user" in html) is seen
 
 
 def test_forms_without_the_token_are_refused(shop: Application, visit: Any) -> None:

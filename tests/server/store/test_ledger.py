@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+from typing import Any
 
 import pytest
 
@@ -46,6 +47,7 @@ def test_an_untouched_chain_is_whole(store: Store, ana: Actor) -> None:
         "UPDATE ledger SET reason = 'other' WHERE seq = 3",
         "UPDATE ledger SET actor = 'eve' WHERE seq = 3",
         "UPDATE ledger SET at = at + 1 WHERE seq = 1",
+        "UPDATE ledger SET environment_id = 1 WHERE seq = 3",
         "UPDATE ledger SET payload = replace(payload, 'ana', 'eve') WHERE seq = 2",
         "UPDATE ledger SET payload_digest = zeroblob(32) WHERE seq = 2",
         "DELETE FROM ledger WHERE seq = 2",
@@ -96,8 +98,51 @@ def test_the_ledger_is_read_in_pages_and_by_environment(store: Store, ana: Actor
     assert [row.environment for row in first] == ["e", "d"]
     rest = store.audit(limit=2, before=first[-1].seq)
     assert [row.environment for row in rest] == ["c", "b"]
-    assert [row.target for row in store.audit(environment="a")] == ["a"]
+    ids = {store.environment(name).id for name in "ac"}
+    assert [row.target for row in store.audit(environments=ids)] == ["c", "a"]
+    assert store.audit(environments=()) == []
     assert store.audit(target="nothing") == []
+
+
+def test_a_new_environment_has_no_rows_of_one_that_had_its_name(store: Store, ana: Actor) -> None:
+    """Rows belong to what an environment is, not to what it is called."""
+    old = store.create_environment("shop", ana)
+    store.create_key("shop", "server", "sdk", ana)
+    store.rename_environment("shop", "market", ana)
+    new = store.create_environment("shop", ana)
+    store.set_production("shop", True, ana)
+    assert [row.action for row in store.audit(environments=[old.id])] == [
+        "rename-environment",
+        "create-key",
+        "create",
+    ]
+    assert [row.action for row in store.audit(environments=[new.id])] == [
+        "mark-production",
+        "create",
+    ]
+
+
+def test_rows_of_before_find_their_environment(store: Store, ana: Actor, clock: Any) -> None:
+    """A file from before ids were written: by the revision, else by name and time."""
+    old = store.create_environment("shop", ana)
+    store.create_environment("twin", ana)  # in the same millisecond, also as revision 1
+    info, _ = store.create_key("shop", "server", "sdk", ana)
+    clock.now += 1
+    store.rename_environment("shop", "market", ana)
+    new = store.create_environment("shop", ana)
+    store.revoke_key(info.id, ana)
+    wanted = [(row.seq, row.environment_id) for row in store.audit()]
+    store.close()
+    tamper(store, "DROP INDEX idx_ledger_environment_id_seq")
+    tamper(store, "ALTER TABLE ledger DROP COLUMN environment_id")
+    tamper(store, "CREATE INDEX idx_ledger_environment_seq ON ledger (environment, seq)")
+    tamper(store, "DELETE FROM _sqlite_migrations WHERE name = 'm005_ledger_by_environment'")
+    with Store(store.folder) as again:
+        found = {row.seq: row.environment_id for row in again.audit()}
+        unknown = next(row.seq for row in again.audit() if row.action == "create-key")
+        assert found == {**dict(wanted), unknown: None}
+        assert len(again.audit(environments=[old.id])) == 3
+        assert len(again.audit(environments=[new.id])) == 1
 
 
 def test_a_redaction_reaches_the_history(store: Store, ana: Actor) -> None:

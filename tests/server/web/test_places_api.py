@@ -132,4 +132,28 @@ def test_the_ledger_is_listed(caller: Any) -> None:
     assert "shop" in json.dumps(answer["rows"])
     assert made["key"] not in json.dumps(answer)
     assert admin("GET", "/audit", query="limit=x")[0] == 400
-    assert caller("production", "admin")("GET", "/audit")[0] == 403
+
+
+def test_rows_of_the_whole_server_are_for_its_admins(caller: Any) -> None:
+    """Others get those of the environments that they may see, whatever they ask for."""
+    caller()("POST", "/environments", {"key": "qa"})
+    admin = caller()("GET", "/audit")[1]["rows"]
+    assert {row["environment"] for row in admin} == {"qa", "production", "development", None}
+    for environment, role, places in (
+        ("*", "viewer", {"qa", "production", "development"}),
+        ("production", "admin", {"production"}),
+    ):
+        ask = caller(environment, role)
+        _, answer = ask("GET", "/audit")
+        assert {row["environment"] for row in answer["rows"]} == places
+        assert ask("GET", "/audit", query="environment=production")[0] == 200
+    assert ask("GET", "/audit", query="environment=qa")[0] == 403
+    assert caller()("GET", "/audit", query="environment=never")[0] == 404
+
+
+def test_environments_are_the_servers(caller: Any, app: Any) -> None:
+    """An admin of one cannot rename, archive or mark it, as on the pages."""
+    admin = caller("production", "admin")
+    for body in ({"key": "mine"}, {"archived": True}, {"production": True}):
+        assert admin("PATCH", "/environments/production", body)[0] == 403
+    assert app.store.environment("production").archived_at is None

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from flagloop.document.merge import item_diff
 from flagloop.errors import NotFoundError
 from flagloop_server import changes as change
-from flagloop_server.store import EVERYWHERE, Environment
+from flagloop_server.store import Environment
 from flagloop_server.web import application
-from flagloop_server.web.identity import require
+from flagloop_server.web.audit import audit_rows
+from flagloop_server.web.identity import require_server_admin
 from flagloop_server.web.pages.frame import (
     back_to_flag,
     blueprint,
     enter,
     page,
     public_url,
-    visible,
     whole,
 )
 from flagloop_server.web.pages.proposals import ItemDiff, propose, reason, text_of
@@ -166,32 +168,31 @@ def document_text(environment: str) -> ResponseReturnValue:
 @blueprint.get("/audit")
 def audit() -> ResponseReturnValue:
     """The ledger of the environments that one may see; all of it for admins of the server."""
-    app = application()
-    who = require("view", request.args.get("environment") or _any_environment())
-    wanted = request.args.get("environment") or None
-    rows = app.store.audit(
+    return _audit()
+
+
+@blueprint.get("/reports/audit")
+def check_audit() -> ResponseReturnValue:
+    """The ledger after a walk along its whole chain."""
+    require_server_admin()
+    return _audit(checked=application().store.verify())
+
+
+def _audit(**values: Any) -> ResponseReturnValue:
+    wanted, target = request.args.get("environment"), request.args.get("target")
+    rows = audit_rows(
         limit=PAGE + 1,
         before=request.args.get("before", type=whole),
-        environment=wanted,
-        target=request.args.get("target") or None,
+        environment=wanted or None,
+        target=target or None,
     )
-    allowed = {one.key for one in app.store.environments(archived=True) if who.may("view", one.key)}
-    everything = who.may("admin", EVERYWHERE)
-    shown = [row for row in rows[:PAGE] if everything or row.environment in allowed]
+    places = {one.id: one.key for one in application().store.environments(archived=True)}
     return page(
         "audit.html",
-        rows=shown,
-        hidden=len(rows[:PAGE]) - len(shown),
+        rows=rows[:PAGE],
+        places=places,
         wanted=wanted,
-        target=request.args.get("target", ""),
+        target=target or "",
         older=rows[PAGE - 1].seq if len(rows) > PAGE else None,
-        checked=app.store.verify() if "verify" in request.args and everything else None,
+        **values,
     )
-
-
-def _any_environment() -> str:
-    """Some environment that this person may see, so that a person without any gets a 403."""
-    from flagloop_server.web.identity import known
-
-    seen = visible(application().store.environments(), known())
-    return seen[0].key if seen else EVERYWHERE

@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from flagloop.errors import ConfigError
 from flagloop_server.store import EVERYWHERE, KeyKind, Role
 from flagloop_server.web import application
-from flagloop_server.web.identity import known, require
+from flagloop_server.web.identity import known, require, require_server_admin
 from flagloop_server.web.pages.frame import blueprint, enter, page, public_url, visible
 
 KINDS = {
@@ -82,7 +82,7 @@ def environment_list() -> ResponseReturnValue:
 @blueprint.post("/environments")
 def create_environment() -> ResponseReturnValue:
     """A new, empty environment."""
-    who = require("admin", EVERYWHERE)
+    who = require_server_admin()
     key = request.form.get("key", "").strip()
     production = "production" in request.form
     application().store.create_environment(key, who.actor, production=production)
@@ -92,7 +92,7 @@ def create_environment() -> ResponseReturnValue:
 @blueprint.post("/environments/<environment>/settings")
 def change_environment(environment: str) -> ResponseReturnValue:
     """Rename, archive, take back into use, mark as production."""
-    who = require("admin", EVERYWHERE)
+    who = require_server_admin()
     store = application().store
     match request.form.get("action"):
         case "rename":
@@ -115,7 +115,7 @@ def people() -> ResponseReturnValue:
 
 
 def _people(**values: Any) -> ResponseReturnValue:
-    require("admin", EVERYWHERE)
+    require_server_admin()
     app = application()
     return page("people.html", users=app.auth.users(), roles=ROLES, everywhere=EVERYWHERE, **values)
 
@@ -123,7 +123,7 @@ def _people(**values: Any) -> ResponseReturnValue:
 @blueprint.post("/people")
 def invite() -> ResponseReturnValue:
     """Make a person; the answer shows the setup link, once."""
-    who = require("admin", EVERYWHERE)
+    who = require_server_admin()
     email = request.form.get("email", "").strip()
     user, token = application().auth.create_user(
         email, request.form.get("name", "").strip(), _asked_roles(), who.actor
@@ -144,7 +144,7 @@ def _asked_roles() -> dict[str, Role]:
 @blueprint.post("/people/<email>")
 def change_person(email: str) -> ResponseReturnValue:
     """Give a role, take one, make a new setup link, disable, enable."""
-    who = require("admin", EVERYWHERE)
+    who = require_server_admin()
     auth = application().auth
     user = auth.user(email)
     match request.form.get("action"):
