@@ -7,9 +7,10 @@ neighbours cost, however large the document is.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeAlias
 
+from flagloop.document.cycles import Cycles
 from flagloop.document.definition import Experiment, Flag, Rule
 from flagloop.document.percent import format_percent
 from flagloop.document.problem import Path, Problem, path_text
@@ -282,57 +283,6 @@ _CHECKS: Mapping[str, Callable[[Links, Any, Problems], None]] = {
     "experiments": _check_experiment,
     "segments": _check_segment,
 }
-
-
-class Cycles:
-    """Which names lie on a cycle (Tarjan's components); each name is walked once."""
-
-    def __init__(self, following: Callable[[str], Iterable[str]]) -> None:
-        self._following = following
-        self._order: dict[str, int] = {}
-        self._low: dict[str, int] = {}
-        self._component: dict[str, list[str]] = {}
-
-    def of(self, name: str) -> list[str]:
-        """The names of the cycles through this one, itself included; empty when on none."""
-        if name not in self._component:
-            self._walk(name)
-        members = self._component[name]
-        return members if len(members) > 1 or name in self._following(name) else []
-
-    def _walk(self, root: str) -> None:
-        order, low = self._order, self._low
-        open_: list[str] = []
-        work: list[tuple[str, Iterator[str]]] = []
-        entering: str | None = root
-        while work or entering is not None:
-            if entering is not None:
-                order[entering] = low[entering] = len(order)
-                open_.append(entering)
-                work.append((entering, iter(self._following(entering))))
-            name, rest = work[-1]
-            entering = next((other for other in rest if self._see(name, other)), None)
-            if entering is None:
-                work.pop()
-                if work:
-                    low[work[-1][0]] = min(low[work[-1][0]], low[name])
-                if low[name] == order[name]:
-                    self._close(open_, name)
-
-    def _see(self, name: str, other: str) -> bool:
-        """True for a name not walked yet."""
-        if other not in self._order:
-            return True
-        if other not in self._component:
-            self._low[name] = min(self._low[name], self._order[other])
-        return False
-
-    def _close(self, open_: list[str], name: str) -> None:
-        at = open_.index(name)
-        members = sorted(open_[at:])
-        del open_[at:]
-        for member in members:
-            self._component[member] = members
 
 
 def _cycle_text(name: str, members: list[str], verb: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flagloop.document.cycles import Cycles, components
 from flagloop.evaluation.library import BrokenError, Library
 
 
@@ -10,54 +11,20 @@ class Requirements:
 
     def __init__(self, library: Library) -> None:
         self._library = library
-        self._cycles: dict[str, tuple[str, ...]] = {}
+        self._cycles = Cycles(self._required)
 
-    def cycle(self, key: str) -> tuple[str, ...]:
-        """The flags that require each other together with this one; empty for almost all flags.
-
-        Known for the flags of an `order` that was asked for.
-        """
-        return self._cycles.get(key, ())
+    def cycle(self, key: str) -> list[str]:
+        """The flags that require each other together with this one; empty for almost all flags."""
+        return self._cycles.of(key) if self._required(key) else []
 
     def order(self, key: str) -> list[str]:
         """The flag and all that it requires, directly or not, prerequisites first.
 
-        Unknown flags are left out. Tarjan's components, with a stack of our own, since chains
-        may be longer than Python's.
+        Unknown flags are left out.
         """
-        order: list[str] = []
-        index: dict[str, int] = {key: 0}
-        low: dict[str, int] = {key: 0}
-        open_: list[str] = [key]
-        walk = [(key, iter(self._required(key)))]
-        while walk:
-            flag, rest = walk[-1]
-            following = next(rest, None)
-            if following is None:
-                walk.pop()
-                if walk:
-                    above = walk[-1][0]
-                    low[above] = min(low[above], low[flag])
-                if low[flag] == index[flag]:
-                    self._close(flag, open_, low, order)
-            elif following not in index:
-                index[following] = low[following] = len(index)
-                open_.append(following)
-                walk.append((following, iter(self._required(following))))
-            elif following in low:
-                low[flag] = min(low[flag], index[following])
-        return order
-
-    def _close(self, root: str, open_: list[str], low: dict[str, int], order: list[str]) -> None:
-        """Takes a finished component from the open flags (which alone have a `low`)."""
-        start = open_.index(root)
-        component = open_[start:]
-        del open_[start:]
-        for flag in component:
-            del low[flag]
-        if len(component) > 1 or root in self._required(root):
-            self._cycles.update(dict.fromkeys(component, tuple(sorted(component))))
-        order += component
+        if not self._required(key):
+            return [key]
+        return [flag for group in components(key, self._required) for flag in group]
 
     def _required(self, key: str) -> list[str]:
         try:
