@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -24,17 +26,25 @@ def demo(seconds: float | None, port: int, rate: float, as_json: bool) -> None:
     """Start a server, a landing page with an experiment and simulated visitors."""
     from flagloop_server.demo.world import World
 
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal must not leave a server
+        signal.signal(number, _interrupt)
     folder = tempfile.TemporaryDirectory(prefix="flagloop-demo-")
     with folder as path, World(Path(path), port, rate) as world:
-        _introduce(world)
         try:
+            _introduce(world)
             _watch(world, seconds)
         except KeyboardInterrupt:
             click.echo()
+        if not sys.stdout.isatty():
+            _print(world)
         counts = world.counts()
     if as_json:
         rows = {name: {"seen": seen, "signed_up": did} for name, (seen, did) in counts.items()}
         click.echo(json.dumps({"variants": rows}))
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _introduce(world: World) -> None:
@@ -55,8 +65,6 @@ def _watch(world: World, seconds: float | None) -> None:
     while end is None or time.monotonic() < end:
         time.sleep(1.0 if end is None else max(0.0, min(1.0, end - time.monotonic())))
         lines = _table(world, lines)
-    if not sys.stdout.isatty():
-        _print(world)
 
 
 def _table(world: World, lines: int) -> int:

@@ -62,7 +62,17 @@ def start_server(folder: Path, port: int) -> tuple[subprocess.Popen[str], str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,  # Ctrl-C is for the demo alone, which ends the server last
     )
+    try:
+        return process, address(process)
+    except (DemoError, KeyboardInterrupt):
+        end(process)
+        raise
+
+
+def address(process: subprocess.Popen[str]) -> str:
+    """The URL that the server prints when it is ready; DemoError with its words if it ends."""
     assert process.stdout is not None
     said = []
     for line in process.stdout:
@@ -70,8 +80,7 @@ def start_server(folder: Path, port: int) -> tuple[subprocess.Popen[str], str]:
         if (found := ADDRESS.search(line)) is not None:
             # Read to its end: a full pipe would stop the server.
             threading.Thread(target=process.stdout.read, daemon=True).start()
-            return process, found.group(1)
-    process.wait()
+            return found.group(1)
     raise DemoError("the server did not start:\n" + "".join(said))
 
 

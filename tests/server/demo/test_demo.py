@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -97,3 +99,28 @@ def test_the_command_ends_by_itself_and_prints_the_counts(tmp_path: Path) -> Non
     assert "Landing page    http://127.0.0.1:" in done.stdout
     variants = json.loads(done.stdout.splitlines()[-1])["variants"]
     assert sum(row["seen"] for row in variants.values()) > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_the_server_and_removes_the_folder(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """However the demo is asked to end, nothing of it runs on or stays; the counts are told."""
+    command = [sys.executable, "-m", "flagloop", "demo", "--port", "0"]
+    process = subprocess.Popen(
+        command, env=os.environ | {"TMPDIR": str(tmp_path)}, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    said = ""
+    while "Ctrl-C ends it" not in said:
+        line = process.stdout.readline()
+        assert line, "the demo ended by itself"
+        said += line
+    url = re.findall(r"^Admin UI +(http\S+)$", said, re.M)[0]
+    process.send_signal(number)
+    rest, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "variant" in rest
+    assert list(tmp_path.glob("flagloop-demo-*")) == []
+    with pytest.raises(requests.ConnectionError):
+        requests.get(url + "/healthz", timeout=5)
