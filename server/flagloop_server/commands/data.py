@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_DATA = Path("flagloop-data")
 COMMAND = Actor("command", "flagloop")
+NO_ADDRESS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
 
 
 def data_option(command: F) -> F:
@@ -51,10 +53,13 @@ def opened(data: Path) -> Iterator[Store]:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Turn what the disk or the database refuses into one line and exit code 1."""
+    """Turn what the disk, the database or the port refuses into one line and exit code 1."""
     try:
         yield
     except (sqlite3.Error, OSError) as problem:
+        if isinstance(problem, OSError) and problem.errno in NO_ADDRESS:
+            message = f"{problem.strerror}; choose another --port (0 takes a free one) or --host"
+            raise click.ClickException(message) from None
         raise click.ClickException(f"the data cannot be used: {problem}") from None
 
 

@@ -191,6 +191,19 @@ def test_flags_are_merged_at_each_start(tmp_path: Path, start_server: Any) -> No
     assert "theirs" in text
 
 
+def test_a_taken_port_is_told_with_what_to_do(tmp_path: Path) -> None:
+    """It is the port and not the folder, and no key is spent."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        command = [sys.executable, "-m", "flagloop", "serve", "--port", port]
+        command += ["--data", str(tmp_path / "data")]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "Address already in use" in done.stderr
+    assert "choose another --port" in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
 def test_a_second_server_on_the_folder_is_refused(tmp_path: Path, start_server: Any) -> None:
     """It is told who is there; commands still work, and a SIGKILL leaves nothing in the way."""
     data = tmp_path / "data"
