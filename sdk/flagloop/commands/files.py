@@ -61,8 +61,9 @@ def push(
         names = ", ".join(problem.conflicts) or str(problem)
         raise ItemConflictError(
             f"nothing was applied: {file} and {admin.environment} both changed {names}. "
-            f"`flagloop diff {file}` shows how; put the server's text into the file, or push "
-            "again with --base and the server's revision to make the file's win",
+            f"Put the server's text of these into the file, `flagloop pull {file}`, change them "
+            "again and push (--base and the server's revision would undo every change of others "
+            "that the file does not have)",
             problem.items,
         ) from None
     if not dry_run:
