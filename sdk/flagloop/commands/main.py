@@ -23,7 +23,7 @@ EXIT_CODES = """\b
 Exit codes:
   0  it is done; the answer is yes
   1  the answer is no: a file has problems, a flag is unknown or broken,
-     `diff` found differences
+     `diff` found differences, a backup is damaged, `doctor` found problems
   2  wrong usage: an option, argument or environment variable
   3  conflict: somebody else changed the same, nothing was applied
   4  the server: not reachable, an error, or the key may not do that
@@ -51,6 +51,8 @@ SERVER_COMMANDS = {
     "demo": "Run a server, an application and visitors, to look at.",
     "keys": "Make, list and revoke keys.",
     "users": "Make and list people, set their passwords.",
+    "backup": "Back a server up while it runs, check backups, restore them.",
+    "doctor": "Examine a server's folder and say what to do.",
 }
 
 SERVER_EXTRA = "pip install 'flagloop[server]'"

@@ -135,17 +135,8 @@ class Ledger:
 
         Without `head` only consistency is shown: who can write the file can forge a new chain.
         """
-        problems: list[str] = []
-        previous, rows, found = GENESIS, 0, head is None or head == GENESIS.hex()
         with self._file.snapshot() as connection:
-            for row in connection.execute("SELECT * FROM ledger ORDER BY seq"):
-                rows += 1
-                problems += [f"row {row['seq']}: {text}" for text in _faults(row, previous)]
-                previous = bytes(row["digest"])
-                found = found or previous.hex() == head
-        if not found:
-            problems.append(f"the exported head {head} is not in the chain")
-        return Verification(rows=rows, head=previous.hex(), problems=tuple(problems))
+            return verify(connection, head)
 
     def redact(self, seq: int, at: int, actor: Actor, reason: str) -> None:
         """Empty the payload and free text of one row, keep its digests, and write that down.
@@ -164,6 +155,20 @@ class Ledger:
             if not changed:
                 raise NotFoundError(f"no ledger row {seq}")
             append(connection, at, actor, Entry("redact", f"ledger {seq}", reason))
+
+
+def verify(connection: sqlite3.Connection, head: str | None = None) -> Verification:
+    """What `Ledger.verify` says, from any connection, one that only reads too."""
+    problems: list[str] = []
+    previous, rows, found = GENESIS, 0, head is None or head == GENESIS.hex()
+    for row in connection.execute("SELECT * FROM ledger ORDER BY seq"):
+        rows += 1
+        problems += [f"row {row['seq']}: {text}" for text in _faults(row, previous)]
+        previous = bytes(row["digest"])
+        found = found or previous.hex() == head
+    if not found:
+        problems.append(f"the exported head {head} is not in the chain")
+    return Verification(rows=rows, head=previous.hex(), problems=tuple(problems))
 
 
 def _faults(row: sqlite3.Row, previous: bytes) -> list[str]:
