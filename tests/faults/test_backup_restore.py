@@ -122,3 +122,48 @@ def check_events(folder: Path, made: dict[str, Any]) -> None:
         }
     assert len(named) >= 3
     assert named <= known
+
+
+FULL = """
+import resource, sys
+from flagloop.commands.main import cli
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+cli(sys.argv[2:])
+"""
+
+
+def on_a_full_disk(size: int, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command whose files may have only so many bytes."""
+    command = [sys.executable, "-c", FULL, str(size), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_full_disk_costs_neither_the_former_backup_nor_the_data(tmp_path: Path) -> None:
+    """One line, exit code 1, nothing half-made; with room the same command works."""
+    from flagloop_server.auth import Auth, first_start
+    from flagloop_server.store import Store
+
+    data, file = tmp_path / "data", tmp_path / "backup.tar"
+    with Store(data) as store:
+        first_start(store, Auth(store))
+    flagloop("backup", "create", str(file), "--data", str(data))
+    good = file.read_bytes()
+    kept = {name: (data / name).read_bytes() for name in ("config.db", "events.db")}
+    for size, action in (
+        (30_000, "create"),
+        (100_000, "create"),
+        (len(good) - 5_000, "create"),
+        (30_000, "restore"),
+        (100_000, "restore"),
+    ):
+        command = ("backup", action, str(file), "--data", str(data), "--force")
+        done = on_a_full_disk(size, *command)
+        assert done.returncode == 1, (size, done.stderr)
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+        assert file.read_bytes() == good
+        assert {name: (data / name).read_bytes() for name in kept} == kept
+        assert sorted(one.name for one in tmp_path.iterdir()) == ["backup.tar", "data"]
+        assert not list(data.glob(".*"))
+    for action in ("create", "restore"):
+        flagloop("backup", action, str(file), "--data", str(data), "--force")

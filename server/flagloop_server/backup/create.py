@@ -6,7 +6,6 @@ import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from flagloop import __version__
 from flagloop_server.backup import archive
@@ -18,6 +17,7 @@ from flagloop_server.backup.manifest import (
     Part,
     contents_of,
 )
+from flagloop_server.backup.workplace import workplace
 from flagloop_server.store import inspection, ledger
 from flagloop_server.store.inspection import CONFIG, EVENTS, FILES, read_only
 
@@ -31,9 +31,7 @@ def create(data: Path, file: Path, *, at: int, verify: bool = True) -> Checked:
     packed file is read back. Raises BackupError (damaged data, no room), OSError, sqlite3.Error.
     """
     _need_room(data, file.parent)
-    # Beside the file: there is room for it, and a rename there is one step.
-    with TemporaryDirectory(prefix=f".{file.name}.", dir=file.parent) as name:
-        folder = Path(name)
+    with workplace(file) as folder:
         for part in FILES:
             inspection.copy(data / part, folder / part)
         problems: tuple[str, ...] = ()

@@ -12,6 +12,7 @@ from flagloop.errors import ConfigError
 from flagloop_server.backup import UNFINISHED, archive
 from flagloop_server.backup.create import chain_of, damage_of, differences, sync
 from flagloop_server.backup.manifest import BackupError, Checked, Manifest, contents_of
+from flagloop_server.backup.workplace import workplace
 from flagloop_server.store import inspection
 from flagloop_server.store.inspection import CONFIG, EVENTS, FILES, known_schema, read_only
 from flagloop_server.store.ledger import Entry
@@ -38,8 +39,8 @@ def verify(file: Path) -> Checked:
     Needs room for its files beside it while it runs. Raises BackupError for what cannot be
     restored, OSError.
     """
-    with TemporaryDirectory(prefix=f".{file.name}.", dir=file.parent) as name:
-        return _unpacked(file, Path(name))
+    with workplace(file) as folder:
+        return _unpacked(file, folder)
 
 
 def _unpacked(file: Path, folder: Path) -> Checked:

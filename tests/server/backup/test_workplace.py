@@ -1,0 +1,58 @@
+"""The folder in which a backup is made: it goes, whatever happens."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flagloop_server.backup.workplace import workplace
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from flagloop_server.backup.workplace import workplace
+
+with workplace(Path(sys.argv[1])) as folder:
+    (folder / "events.db").write_text("half")
+    os.kill(os.getpid(), 9)
+"""
+
+
+def names(folder: Path) -> list[str]:
+    """What lies in a folder."""
+    return sorted(one.name for one in folder.iterdir())
+
+
+def test_it_is_private_beside_the_file_and_gone_afterwards(tmp_path: Path) -> None:
+    """Also after an error."""
+    with pytest.raises(KeyError), workplace(tmp_path / "b.tar") as folder:
+        assert folder.parent == tmp_path
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        raise KeyError
+    assert names(tmp_path) == []
+
+
+def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path) -> None:
+    """At the next backup to the same file; other files' are not touched."""
+    for name in ("b.tar", "c.tar"):
+        words = [sys.executable, "-c", KILLED, str(tmp_path / name)]
+        assert subprocess.run(words, timeout=60, check=False).returncode == -9
+    assert len(names(tmp_path)) == 2
+    with workplace(tmp_path / "b.tar"):
+        pass
+    (left,) = names(tmp_path)
+    assert left.startswith(".c.tar.")
+
+
+def test_one_that_is_in_use_stays(tmp_path: Path) -> None:
+    """Two backups to one file at once do not disturb each other."""
+    file = tmp_path / "odd [name].tar"
+    with workplace(file) as one, workplace(file) as other:
+        assert one != other
+        assert one.exists()
+    with workplace(file):
+        assert len(names(tmp_path)) == 1
