@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Literal, NamedTuple, TypeAlias
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -57,8 +59,31 @@ def path_text(path: Path) -> str:
     return text
 
 
+@contextmanager
+def few_hints(most: int = 20) -> Iterator[None]:
+    """Inside of this only the first `most` words are looked up by `did_you_mean`.
+
+    A lookup may take 10 ms among thousands of names, and a document have thousands of problems.
+    Inside of another one this changes nothing.
+    """
+    if _lookups.get() is not None:
+        yield
+        return
+    token = _lookups.set(iter(range(most)))
+    try:
+        yield
+    finally:
+        _lookups.reset(token)
+
+
+_lookups: ContextVar[Iterator[int] | None] = ContextVar("lookups", default=None)
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """`did you mean 'share'?` for a near miss, else None."""
+    lookups = _lookups.get()
+    if lookups is not None and next(lookups, None) is None:
+        return None
     import difflib
     import heapq
 

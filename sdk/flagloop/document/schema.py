@@ -18,7 +18,7 @@ from flagloop.document.definition import (
     Metric,
     Segment,
 )
-from flagloop.document.problem import Problem, errors
+from flagloop.document.problem import Problem, errors, few_hints
 from flagloop.document.schema_condition import OPERATORS, RESERVED, constants_of
 from flagloop.document.schema_experiment import (
     EXCEEDS_FIELDS,
@@ -130,6 +130,7 @@ def read_item(section: str, key: str, mapping: Any) -> tuple[Item | None, list[P
     return reader(key, mapping)
 
 
+@few_hints()
 def read_document(mapping: Any) -> tuple[Document, list[Problem]]:
     """A whole document: its good items, and every problem of all items.
 

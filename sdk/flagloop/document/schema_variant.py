@@ -5,7 +5,7 @@ Only flags with mixed, nested or wrong values get here; `schema_flag` knows the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any, get_args
 
 from flagloop.document.definition import WHOLE, VariantType
@@ -98,7 +98,7 @@ def _no_json(value: Any, path: Path, out: Problems) -> None:
         refuse(out, path, f"{show(value)} is no JSON value", hint)
 
 
-def no_variant(name: Any, path: Path, variants: Iterable[str], out: Problems) -> None:
+def no_variant(name: Any, path: Path, variants: Collection[str], out: Problems) -> None:
     """Says that a flag has no such variant; a boolean is told the name that it may mean."""
     named = ("off", "on")[name] if isinstance(name, bool) else ""
     if named in variants:
@@ -108,7 +108,7 @@ def no_variant(name: Any, path: Path, variants: Iterable[str], out: Problems) ->
         unknown(out, path, "variant", name, variants)
 
 
-def bad_split(raw: Any, path: Path, variants: Iterable[str], out: Problems) -> None:
+def bad_split(raw: Any, path: Path, variants: Collection[str], out: Problems) -> None:
     """Says what is wrong with a split; at least one problem comes out."""
     before = len(out)
     hint = "write split: {control: 50%, treatment: 50%}"

@@ -8,7 +8,8 @@ unless something is wrong, since readers run while an application loads its flag
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import islice
 from math import isfinite
 from typing import Any, TypeAlias
 
@@ -36,26 +37,29 @@ def refuse(out: Problems, path: Path, message: str, hint: str | None = None) -> 
     out.append(Problem(message, path, hint=hint))
 
 
-def unknown(out: Problems, path: Path, kind: str, word: Any, known: Iterable[str]) -> None:
+def unknown(out: Problems, path: Path, kind: str, word: Any, known: Collection[str]) -> None:
     """Add `unknown <kind> '<word>'` with the nearest known one, or all of them if few."""
     message, hint = unknown_text(kind, word, known)
     refuse(out, path, message, hint)
 
 
-def unknown_word(out: Problems, path: Path, word: Any, known: Iterable[str], place: str) -> None:
+def unknown_word(out: Problems, path: Path, word: Any, known: Collection[str], place: str) -> None:
     """Add `unknown word '<word>' in <place>` with the nearest known one."""
     message, hint = unknown_text("word", word, known)
     refuse(out, (*path, str(word)), f"{message} in {place}", hint)
 
 
-def unknown_text(kind: str, word: Any, known: Iterable[str]) -> tuple[str, str | None]:
+def unknown_text(kind: str, word: Any, known: Collection[str]) -> tuple[str, str | None]:
     """The message and the hint for a word that is not among the known ones."""
-    names = [name for name in known if isinstance(name, str)]
-    hint = did_you_mean(word, names) if isinstance(word, str) else None
-    if hint is None and names:
-        shown = ", ".join(names[:30]) + (", ..." if len(names) > 30 else "")
-        hint = f"known: {shown}"
+    hint = did_you_mean(word, filter(_is_text, known)) if isinstance(word, str) else None
+    if hint is None:
+        names = list(islice(filter(_is_text, known), 31))
+        hint = f"known: {', '.join(names[:30])}{', ...' * (len(names) > 30)}" if names else None
     return f"unknown {kind} {show(word)}", hint
+
+
+def _is_text(name: Any) -> bool:
+    return isinstance(name, str)
 
 
 def show(value: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from flagloop import forking
 from flagloop.document.definition import Flag
-from flagloop.document.problem import Problem
+from flagloop.document.problem import Problem, few_hints
 from flagloop.evaluation.compiled import Compiled
 from flagloop.evaluation.decision import Decision, ErrorCode
 from flagloop.evaluation.everything import Everything
@@ -111,6 +111,7 @@ class Ruleset(forking.Forkable):
             yield from compiled.decisions
         yield from list(self._unknown.values())
 
+    @few_hints()
     def problems(self) -> list[Problem]:
         """Every problem of every flag, with paths from the document's root; compiles all."""
         return [

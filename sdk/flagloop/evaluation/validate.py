@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import Any, Literal, TypeAlias
 
 from flagloop.document.definition import Flag
-from flagloop.document.problem import Path, Problem, path_text
+from flagloop.document.problem import Path, Problem, few_hints, path_text
 from flagloop.document.schema import (
     SECTIONS,
     Links,
@@ -97,6 +97,7 @@ class Index:
         return found
 
 
+@few_hints()
 def validate(mapping: Any) -> list[Problem]:
     """Every problem of a document in mapping form; paths start at its root. Never raises."""
     _, problems = read_document(mapping)
@@ -111,6 +112,7 @@ def validate(mapping: Any) -> list[Problem]:
     return problems
 
 
+@few_hints()
 def validate_items(
     mapping: Mapping[str, Any], changed: Collection[Ref], index: Index | None = None
 ) -> list[Problem]:

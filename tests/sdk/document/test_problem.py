@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from flagloop.document.problem import did_you_mean
+from flagloop.document.problem import did_you_mean, few_hints
 
 
 @pytest.mark.parametrize("word", ["team_77_checkout_buton", "tam_77_checkout_button"])
@@ -31,3 +31,16 @@ def test_a_hint_costs_little_among_very_many_names() -> None:
     hint = time.process_time()
     difflib.get_close_matches("team_77_checkout_buton", known, n=1)
     assert hint - began < (time.process_time() - hint) / 3
+
+
+def test_only_the_first_words_of_a_document_get_a_hint() -> None:
+    """Within one look at a document the budget is one, however deep; afterwards there is none."""
+    with few_hints(2):
+        assert did_you_mean("shere", ["share"])
+        with few_hints(100):
+            assert did_you_mean("shere", ["share"])
+            assert did_you_mean("shere", ["share"]) is None
+        assert did_you_mean("shere", ["share"]) is None
+    assert did_you_mean("shere", ["share"]) == "did you mean 'share'?"
+    with few_hints(1):
+        assert did_you_mean("shere", ["share"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from flagloop.document.problem import errors
 from flagloop.document.schema import Links, namers, refs
 from flagloop.document.yamlfile import parse
 from flagloop.evaluation import bucketing
+from flagloop.evaluation.ruleset import Ruleset
 from flagloop.evaluation.validate import Index, validate, validate_items
 
 EXAMPLE = parse((Path(__file__).resolve().parents[3] / "flags.example.yaml").read_bytes()).mapping
@@ -199,3 +201,30 @@ def test_links_read_an_item_once() -> None:
     links = Links(EXAMPLE, namers(EXAMPLE))
     assert links.flag("new_checkout") is links.flag("new_checkout")
     assert links.flag("absent") is None
+
+
+@pytest.mark.parametrize("look", ["validate", "validate_items", "problems"])
+def test_a_document_of_unknown_references_is_looked_at_in_time(look: str) -> None:
+    """Ten thousand problems are all told; only the first come with the name that was meant."""
+    names = [f"segment_number_{i}" for i in range(10_000)]
+    flags = {
+        f"f{i}": {"rules": [{"name": "r", "when": {"segment": f"x{name}"}, "serve": "on"}]}
+        for i, name in enumerate(names)
+    }
+    mapping = {
+        "version": 1,
+        "segments": {name: {"when": {"plan": "pro"}} for name in names},
+        "flags": flags,
+    }
+    began = time.process_time()
+    if look == "validate":
+        problems = validate(mapping)
+    elif look == "validate_items":
+        problems = validate_items(mapping, {("flags", key) for key in flags})
+    else:
+        problems = Ruleset(mapping).problems()
+    assert time.process_time() - began < 5
+    assert len(problems) == len(names)
+    hints = [problem.hint for problem in problems if "did you mean" in (problem.hint or "")]
+    assert hints == [f"did you mean '{name}'?" for name in names[: len(hints)]]
+    assert 10 <= len(hints) <= 50
