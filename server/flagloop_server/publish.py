@@ -87,7 +87,12 @@ class Publisher:
             now = self.snapshots.get(environment.id)
             if now is None or not now.says(environment.name, environment.key):
                 self._publish(self._store.document(environment.key))
-        self.snapshots.keep({environment.id for environment in environments})
+        places = {environment.id for environment in environments}
+        self.snapshots.keep(places)
+        with self._publishing:
+            self._encoders = {
+                place: self._encoders[place] for place in places & set(self._encoders)
+            }
         self.hub.check()
 
     def _applied(self, applied: Applied) -> None:

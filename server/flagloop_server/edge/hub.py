@@ -11,16 +11,19 @@ import random
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from flagloop_server.edge.answers import Refused, error
 from flagloop_server.edge.keys import KeyRing
-from flagloop_server.edge.snapshots import Snapshot, Snapshots
+from flagloop_server.edge.snapshots import Frame, Snapshot, Snapshots
 
 Cut: TypeAlias = Callable[[], None]
 """Ends a stream at once, also while its reader takes nothing."""
 
-HEARTBEAT = b":\n\n"
+HEARTBEAT = Frame(b":\n\n")
+
+PIECE = 64 * 1024
+"""Bytes of one write: what a slow reader makes the process hold."""
 
 SLOTS = 20
 """Heartbeats are spread over so many moments: thousands at once would delay a change."""
@@ -45,6 +48,18 @@ class StreamLimits:
     linger: float = 1.0
 
 
+class Connection(Protocol):
+    """The connection under a stream: a change is written to thousands without a task of each."""
+
+    def write(self, chunk: bytes) -> bool:
+        """Write a chunk of the answer now; False when the reader is behind or gone."""
+        ...
+
+    def abort(self) -> None:
+        """Drop it: a close would wait for a reader that takes nothing."""
+        ...
+
+
 class Subscriber:
     """One open stream: what waits to be sent, and which snapshot its reader has come to.
 
@@ -52,6 +67,7 @@ class Subscriber:
     """
 
     __slots__ = (
+        "_connection",
         "_frames",
         "_waiter",
         "at",
@@ -63,7 +79,14 @@ class Subscriber:
         "slot",
     )
 
-    def __init__(self, digest: bytes, environment: int, at: Snapshot, cut: Cut) -> None:
+    def __init__(
+        self,
+        digest: bytes,
+        environment: int,
+        at: Snapshot,
+        cut: Cut,
+        connection: Connection | None,
+    ) -> None:
         self.digest = digest
         self.environment = environment
         self.at = at
@@ -72,7 +95,8 @@ class Subscriber:
         # Heartbeats since the piece began that is being sent; None while there is none.
         self.sending: int | None = 0
         self.slot: set[Subscriber] = set()
-        self._frames: deque[bytes] = deque()
+        self._connection = connection
+        self._frames: deque[Frame] = deque()
         self._waiter: asyncio.Future[None] | None = None
 
     @property
@@ -80,8 +104,11 @@ class Subscriber:
         """Frames that wait to be sent."""
         return len(self._frames)
 
-    def push(self, frame: bytes) -> None:
-        """Let `frame` be sent after those that wait."""
+    def push(self, frame: Frame) -> None:
+        """Send `frame` now if the reader is not behind, else let it be sent after what waits."""
+        idle = self.sending is None and not self._frames and len(frame.text) <= PIECE
+        if idle and self._connection is not None and self._connection.write(frame.chunk()):
+            return
         self._frames.append(frame)
         self._wake()
 
@@ -92,7 +119,7 @@ class Subscriber:
             self._frames.clear()
             self._wake()
 
-    async def next(self) -> bytes | None:
+    async def next(self) -> Frame | None:
         """The next frame, None at the end."""
         self.sending = None
         while not self._frames and self.reason is None:
@@ -124,7 +151,7 @@ class Hub:
         self._slots: list[set[Subscriber]] = [set() for _ in range(SLOTS)]
         self._slot = 0
         self._beating: asyncio.TimerHandle | None = None
-        self._changes: deque[tuple[int, Snapshot, bytes | None, Snapshot]] = deque()
+        self._changes: deque[tuple[int, Snapshot, Frame | None, Snapshot]] = deque()
         self._fanning: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
@@ -135,7 +162,9 @@ class Hub:
         known = [self._keys.known(digest) for digest in list(self._groups)]
         return {key.id for key in known if key is not None}
 
-    def open(self, digest: bytes, last: bytes | None, cut: Cut) -> Subscriber:
+    def open(
+        self, digest: bytes, last: bytes | None, cut: Cut, connection: Connection | None = None
+    ) -> Subscriber:
         """A new stream whose first frame waits; `last` is the revision that its reader has.
 
         Raises Refused: 401 for a key that was revoked meanwhile, 404 for an archived
@@ -150,7 +179,7 @@ class Hub:
         if snapshot is None:
             raise Refused(error(404, ARCHIVED))
         self._admit(digest)
-        subscriber = Subscriber(digest, key.environment, snapshot, cut)
+        subscriber = Subscriber(digest, key.environment, snapshot, cut, connection)
         current = last is not None and last.strip() == snapshot.revision.encode()
         subscriber.push(HEARTBEAT if current else snapshot.event())
         self._groups.setdefault(digest, set()).add(subscriber)
@@ -181,8 +210,6 @@ class Hub:
         if self._loop is None or before is None:
             return
         change = after.change_since(before)
-        if change is None:
-            after.event()
         self._call(self._publish, environment, before, change, after)
 
     def check(self) -> None:
@@ -234,7 +261,7 @@ class Hub:
                 loop.call_soon_threadsafe(function, *arguments)
 
     def _publish(
-        self, environment: int, before: Snapshot, change: bytes | None, after: Snapshot
+        self, environment: int, before: Snapshot, change: Frame | None, after: Snapshot
     ) -> None:
         self._changes.append((environment, before, change, after))
         if self._fanning is None:
@@ -253,7 +280,7 @@ class Hub:
             self._fanning = None
 
     def _bring(
-        self, subscriber: Subscriber, before: Snapshot, change: bytes | None, after: Snapshot
+        self, subscriber: Subscriber, before: Snapshot, change: Frame | None, after: Snapshot
     ) -> None:
         """A stream that opened in between has `after` already, or an even later one."""
         current = self._snapshots.get(subscriber.environment)
@@ -266,7 +293,7 @@ class Hub:
             subscriber.at = current
             self._push(subscriber, current.event())
 
-    def _push(self, subscriber: Subscriber, frame: bytes) -> None:
+    def _push(self, subscriber: Subscriber, frame: Frame) -> None:
         if subscriber.reason is not None:
             return
         if subscriber.waiting >= self.limits.waiting:

@@ -14,17 +14,40 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from flagloop_server.edge.answers import ASGIApp
-from flagloop_server.edge.stream import ABORT
+from flagloop_server.edge.stream import CONNECTION
 
 
 class Protocol(HttpToolsProtocol):
-    """HTTP whose requests know how to drop their connection."""
+    """HTTP whose requests know their connection (see `stream.Connection`)."""
+
+    _paused = False
 
     def on_headers_complete(self) -> None:
-        """Hand the request to the application, with the way to abort."""
-        extensions: dict[str, dict[object, object]] = {ABORT: {"call": self.transport.abort}}
+        """Hand the request to the application, with its connection."""
+        extensions: dict[str, dict[object, object]] = {CONNECTION: {"is": self}}
         self.scope["extensions"] = extensions
         super().on_headers_complete()
+
+    def pause_writing(self) -> None:
+        """The reader is behind."""
+        self._paused = True
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """The reader has caught up."""
+        self._paused = False
+        super().resume_writing()
+
+    def write(self, chunk: bytes) -> bool:
+        """Write it unless the reader is behind or gone."""
+        if self._paused or self.transport.is_closing():
+            return False
+        self.transport.write(chunk)
+        return True
+
+    def abort(self) -> None:
+        """Drop the connection with what waits to be written."""
+        self.transport.abort()
 
 
 class Server(uvicorn.Server):

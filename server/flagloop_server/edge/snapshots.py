@@ -52,6 +52,22 @@ class Content:
     items: Mapping[str, Members]
 
 
+class Frame:
+    """What streams are sent: the text of an event or a comment, encoded once for all."""
+
+    __slots__ = ("_chunk", "text")
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+        self._chunk: bytes | None = None
+
+    def chunk(self) -> bytes:
+        """The text as a chunk of HTTP/1.1."""
+        if self._chunk is None:
+            self._chunk = b"%x\r\n%b\r\n" % (len(self.text), self.text)
+        return self._chunk
+
+
 class Snapshot:
     """One revision of one environment, encoded once: plain, gzip, event and "not modified"."""
 
@@ -83,7 +99,7 @@ class Snapshot:
         self.unchanged = Answer(304, [etag, *COMMON])
         self.plain = Answer(200, [KIND, etag, length(body), *COMMON], body)
         self.packed: Answer | None = None
-        self._event: bytes | None = None
+        self._event: Frame | None = None
 
     def pack(self) -> None:
         """Make the gzip form: it takes longest, so a change is told before."""
@@ -102,7 +118,7 @@ class Snapshot:
             return self.packed
         return self.plain
 
-    def event(self) -> bytes:
+    def event(self) -> Frame:
         """The snapshot as an event of a stream."""
         if self._event is None:
             self._event = event(self.revision, "snapshot", self.plain.body)
@@ -112,7 +128,7 @@ class Snapshot:
         """Whether this is that revision, under that name of its environment."""
         return (self.revision, self.environment) == (revision, environment)
 
-    def change_since(self, before: Snapshot) -> bytes | None:
+    def change_since(self, before: Snapshot) -> Frame | None:
         """The event that makes this of `before`; None when only a snapshot can say it.
 
         That is: another lineage, another name, other words of the top level, or so much that
@@ -122,12 +138,12 @@ class Snapshot:
         if not same or before.content.words != self.content.words:
             return None
         change = event(self.revision, "change", difference(before, self).encode())
-        return change if len(change) <= max(SHORT, len(self.plain.body)) else None
+        return change if len(change.text) <= max(SHORT, len(self.plain.body)) else None
 
 
-def event(revision: str, kind: str, data: bytes) -> bytes:
+def event(revision: str, kind: str, data: bytes) -> Frame:
     """One event of a stream; `data` is a single line."""
-    return b"id: %b\nevent: %b\ndata: %b\n\n" % (revision.encode(), kind.encode(), data)
+    return Frame(b"id: %b\nevent: %b\ndata: %b\n\n" % (revision.encode(), kind.encode(), data))
 
 
 def difference(before: Snapshot, after: Snapshot) -> str:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
+
+from flagloop_server.edge.stream import CONNECTION
 
 
 class Frame(NamedTuple):
@@ -28,22 +31,28 @@ def frame(text: bytes) -> Frame:
 
 
 class Reader:
-    """Opens a stream in the running loop; `free` is cleared to take nothing more."""
+    """Opens a stream in the running loop; `free` is cleared to take nothing more.
 
-    def __init__(self, asgi: Any, *headers: tuple[str, str], method: str = "GET") -> None:
+    With `connected` it is also the connection that the server's own protocol would be, and
+    `aborted` tells whether that was dropped.
+    """
+
+    def __init__(self, asgi: Any, *headers: tuple[str, str], connected: bool) -> None:
         self.messages: list[Any] = []
         self.aborted = False
+        self.written = 0
+        self.connected = connected
         self.free = asyncio.Event()
         self.free.set()
         self._incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._incoming.put_nowait({"type": "http.request", "body": b"", "more_body": False})
         scope = {
             "type": "http",
-            "method": method,
+            "method": "GET",
             "path": "/api/v1/stream",
             "query_string": b"",
             "headers": [(name.encode(), value.encode()) for name, value in headers],
-            "extensions": {"flagloop.abort": {"call": self._abort}},
+            "extensions": {CONNECTION: {"is": self}} if connected else {},
         }
         self.task = asyncio.ensure_future(asgi(scope, self._incoming.get, self._send))
 
@@ -51,7 +60,19 @@ class Reader:
         await self.free.wait()
         self.messages.append(message)
 
-    def _abort(self) -> None:
+    def write(self, chunk: bytes) -> bool:
+        """Take a chunk as the connection does."""
+        if not self.free.is_set():
+            return False
+        length, _, text = chunk.partition(b"\r\n")
+        body = text.removesuffix(b"\r\n")
+        assert int(length, 16) == len(body)
+        self.messages.append({"body": body, "more_body": True})
+        self.written += 1
+        return True
+
+    def abort(self) -> None:
+        """Drop the connection."""
         self.aborted = True
         self.leave()
 
@@ -98,10 +119,13 @@ class Reader:
             await self.task
 
 
-@pytest.fixture
-def reading() -> Callable[..., Reader]:
-    """`reading(asgi, *headers)`: open a stream, in a running loop."""
-    return Reader
+@pytest.fixture(params=[True, False], ids=["connection", "messages"])
+def reading(request: pytest.FixtureRequest) -> Callable[..., Reader]:
+    """`reading(asgi, *headers)`: open a stream, in a running loop.
+
+    Once over the server's own connection, once as any ASGI server would.
+    """
+    return partial(Reader, connected=request.param)
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from flagloop_server.edge.answers import Refused, reply
-from flagloop_server.edge.hub import SLOTS, Hub, StreamLimits
+from flagloop_server.edge.hub import PIECE, SLOTS, Hub, StreamLimits
 from flagloop_server.edge.keys import EdgeKey, KeyRing
 from flagloop_server.edge.snapshots import Content, Snapshot, Snapshots, member
-from flagloop_server.edge.stream import PIECE, Stream
+from flagloop_server.edge.stream import Stream
 
 LIMITS = StreamLimits(total=4, key=3, waiting=16, heartbeat=3600.0, linger=0.0)
 
@@ -92,6 +92,26 @@ def test_a_change_reaches_every_stream_of_its_environment(world: World, reading:
                 "unset": {},
             }
         assert len(readers[2].frames) == 1
+
+    asyncio.run(run())
+
+
+def test_changes_need_no_task_of_each_stream(world: World, reading: Any, settled: Any) -> None:
+    """A reader that is not behind gets them by its connection at once, and in order."""
+
+    async def run() -> None:
+        reader = reading(world.of("one"))
+        await reader.until(1)
+        await settled()
+        world.change(2)
+        await reader.until(2)
+        assert reader.written == int(reader.connected)
+        reader.free.clear()
+        world.change(3)
+        await settled()
+        reader.free.set()
+        world.change(4)
+        assert [one.id for one in await reader.until(4)][2:] == ["line.3", "line.4"]
 
     asyncio.run(run())
 
@@ -185,7 +205,7 @@ def test_a_slow_reader_is_dropped_and_the_others_are_not(
         assert not slow.task.done()  # one is being sent, sixteen wait
         world.change(19)
         await slow.over()
-        assert (slow.aborted, slow.ended, len(slow.frames)) == (True, False, 1)
+        assert (slow.aborted, slow.ended, len(slow.frames)) == (slow.connected, False, 1)
         assert len(await quick.until(19)) == 19
         assert (len(world.hub), dict(world.hub.ended)) == (1, {"slow": 1})
 
@@ -363,7 +383,7 @@ def test_the_end_of_the_server_ends_every_stream(world: World, reading: Any, set
         for reader in readers:
             await reader.over()
         assert [reader.ended for reader in readers] == [True, True, False]
-        assert [reader.aborted for reader in readers] == [False, False, True]
+        assert [reader.aborted for reader in readers] == [False, False, readers[2].connected]
         late = reading(world.of("one"))
         await late.over()
         assert (late.status, len(world.hub)) == (503, 0)

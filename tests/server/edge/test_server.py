@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flagloop_server.edge.server import Server, allow_many_files, listen
-from flagloop_server.edge.stream import ABORT, PIECE
+from flagloop_server.edge.stream import CONNECTION
 
 STREAMS = 300
 
@@ -71,15 +71,15 @@ def test_a_connection_that_nobody_reads_can_be_dropped() -> None:
     aborts: list[Any] = []
 
     async def asgi(scope: Any, receive: Any, send: Any) -> None:
-        aborts.append(scope["extensions"][ABORT]["call"])
+        aborts.append(scope["extensions"][CONNECTION]["is"].abort)
         await receive()
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
         async def endless() -> None:
-            piece = {"type": "http.response.body", "body": b"x" * PIECE, "more_body": True}
+            piece = {"type": "http.response.body", "body": b"x" * 65536, "more_body": True}
             while True:
                 await send(piece)
-                sent.append(PIECE)
+                sent.append(65536)
                 begun.set()
 
         sender = asyncio.ensure_future(endless())

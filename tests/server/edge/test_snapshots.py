@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flagloop_server.edge.snapshots import Content, Snapshot, Snapshots, accepts_gzip, member
+from flagloop_server.edge.snapshots import (
+    Content,
+    Frame,
+    Snapshot,
+    Snapshots,
+    accepts_gzip,
+    member,
+)
 
 
 def snapshot(number: int, lineage: str = "k3x9", environment: str = "production") -> Snapshot:
@@ -123,9 +130,9 @@ def content(sections: dict[str, dict[str, int]]) -> Content:
     return Content({}, items)
 
 
-def told(text: bytes) -> Any:
+def told(event: Frame) -> Any:
     """The data of an event."""
-    return json.loads(text.split(b"\n")[2].removeprefix(b"data: "))
+    return json.loads(event.text.split(b"\n")[2].removeprefix(b"data: "))
 
 
 @given(SECTIONS, SECTIONS)
@@ -135,9 +142,9 @@ def test_a_change_makes_the_new_ruleset_of_the_old(
     """Applied to the snapshot before, it gives the items of the one after, and says no more."""
     before = Snapshot("production", "line", 1, content(old))
     after = Snapshot("production", "line", 2, content(new))
-    text = after.change_since(before)
-    assert text is not None
-    change = told(text)
+    event = after.change_since(before)
+    assert event is not None
+    change = told(event)
     held = json.loads(before.plain.body)
     for section, items in change["set"].items():
         for key, item in items.items():
@@ -164,8 +171,16 @@ def test_a_change_that_is_longer_than_the_snapshot_is_not_told() -> None:
 def test_an_event_is_one_line_of_data() -> None:
     """Line ends in texts are escaped by JSON; other separators stay as they are."""
     odd = Content({}, {"flags": {"a": member("a", {"default": "x\r\n\u2028y"})}})
-    text = Snapshot("production", "line", 1, odd).event()
+    event = Snapshot("production", "line", 1, odd).event()
+    text = event.text
     assert text.startswith(b"id: line.1\nevent: snapshot\ndata: {")
     assert text.endswith(b"}\n\n")
     assert (text.count(b"\n"), text.count(b"\r")) == (4, 0)
-    assert told(text)["flags"]["a"]["default"] == "x\r\n\u2028y"
+    assert told(event)["flags"]["a"]["default"] == "x\r\n\u2028y"
+
+
+def test_a_frame_is_a_chunk_of_http() -> None:
+    """Its length in hexadecimal, and the same object for every stream."""
+    frame = Frame(b"x" * 26)
+    assert frame.chunk() == b"1a\r\n" + b"x" * 26 + b"\r\n"
+    assert frame.chunk() is frame.chunk()
