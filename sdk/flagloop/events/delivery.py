@@ -6,7 +6,8 @@ import atexit
 import contextlib
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Protocol
 from weakref import WeakSet
 
@@ -16,9 +17,11 @@ from flagloop.events.event import JSON, UNFIT, Instance, tracked
 from flagloop.events.exposure import Exposures
 from flagloop.events.inbox import Inbox
 from flagloop.events.outbox import Clocks, Outbox, Policy, Send, Sources
-from flagloop.events.queue import MemoryQueue
+from flagloop.events.queue import MemoryQueue, Queue
 from flagloop.events.recording import Counts, Losses, Reservoir
 
+KEEP = 1.0
+"""Seconds that a record is in memory alone when there is a spool."""
 AT_EXIT = 2.0
 """Seconds that delivering may take when the process ends."""
 
@@ -44,8 +47,9 @@ class Delivery(forking.Forkable):
     """Takes exposures, events, counts and contexts from any thread and sends them in batches.
 
     Nothing but `flush` and `close` ever waits. `send` gets each batch as JSON; `queue` bounds
-    the records that wait, `memory` the units of which exposures are remembered. Without
-    `background` there is no worker: `flush` and `close` do its work.
+    the records that wait, `memory` the units of which exposures are remembered, `spool` is where
+    batches wait (one in memory if None). Without `background` there is no worker: `flush` and
+    `close` do its work.
     """
 
     _rank = forking.DELIVERY
@@ -60,9 +64,11 @@ class Delivery(forking.Forkable):
         memory: int = 50_000,
         policy: Policy | None = None,
         clocks: Clocks | None = None,
+        spool: Queue | None = None,
         background: bool = True,
     ) -> None:
-        policy, clocks = policy or Policy(), clocks or Clocks()
+        policy = policy or (Policy(interval=KEEP) if spool else Policy())
+        clocks = clocks or Clocks()
         self._background = background
         self._closed = False
         self._left = False
@@ -77,8 +83,10 @@ class Delivery(forking.Forkable):
         self.counts = Counts(self._start, clocks.wall)
         self.reservoir = Reservoir(self._start, clocks.steady)
         sources = Sources(self.inbox, self.counts, self.losses, self.reservoir)
+        batches = spool or MemoryQueue()
+        self._durable = batches.durable
         self._outbox = Outbox(
-            send, sources, policy, clocks, sdk=sdk, instance=self.instance, queue=MemoryQueue()
+            send, sources, policy, clocks, sdk=sdk, instance=self.instance, queue=batches
         )
         self._reset()
         _live.add(self)
@@ -111,26 +119,20 @@ class Delivery(forking.Forkable):
 
     def flush(self, timeout: float = 5.0) -> bool:
         """Wait until all that is here has been acknowledged or lost; False after `timeout` s."""
-        deadline = time.monotonic() + timeout
-        if not self._running and self._empty():
-            return True
-        ticket = self._ask()
-        self._start()
-        if not self._running:
-            self._work(ticket, deadline)
-        with self._changed:
-            return self._changed.wait_for(
-                lambda: self._served >= ticket, max(0.0, deadline - time.monotonic())
-            )
+        return self._flush(time.monotonic() + timeout, lambda: False)
 
     def close(self, timeout: float = AT_EXIT) -> bool:
-        """Take nothing more, flush, stop the worker; what cannot be sent in time is lost."""
+        """Take nothing more, flush, stop the worker; what cannot be sent in time is lost, or is
+        for the next process if there is a spool.
+        """
         deadline = time.monotonic() + timeout
         if self._closed:
             return not self._outbox.queued
         self.inbox.close()
+        # First, since a process that ends has no time to lose, and `send` may hang.
+        self._outbox.seal(timeout * 0.8)
         # A part is kept for the worker's end, in which what is left becomes a counted loss.
-        flushed = self.flush(timeout * 0.8)
+        flushed = self._flush(deadline - timeout * 0.2, lambda: self._outbox.spared)
         with self._changed:
             self._closed = True
         thread = self._thread
@@ -162,7 +164,7 @@ class Delivery(forking.Forkable):
         process, `lost_rows` numbers of evaluations (`counts`) and recorded contexts
         (`contexts`) that the server never got, `last_error` a text or None, `failures` tries
         since the last success, `retry_in` seconds or None, `invalid` what was wrong with the
-        last event refused here.
+        last event refused here. `spool`: what is on disk (see `Spool.status`), None without.
         """
         outbox = self._outbox
         return {
@@ -174,7 +176,24 @@ class Delivery(forking.Forkable):
             "failures": outbox.failures,
             "retry_in": outbox.retry_in,
             "invalid": self._invalid,
+            "spool": outbox.status(),
         }
+
+    def _flush(self, deadline: float, enough: Callable[[], bool]) -> bool:
+        """Flush until `deadline` (monotonic seconds), or until it is `enough`."""
+        if not self._running and self._empty():
+            return True
+        ticket = self._ask()
+        self._start()
+
+        def over() -> bool:
+            return self._served >= ticket or enough()
+
+        if not self._running:
+            self._work(over, deadline)
+        with self._changed:
+            self._changed.wait_for(over, max(0.0, deadline - time.monotonic()))
+        return self._served >= ticket
 
     def _empty(self) -> bool:
         """Whether there is nothing to send, for a process that never evaluated."""
@@ -206,13 +225,11 @@ class Delivery(forking.Forkable):
         if self._changed.acquire(blocking=False):
             try:
                 if not self._running:
-                    thread = threading.Thread(
-                        target=self._run, name="flagloop-delivery", daemon=True
-                    )
-                    thread.start()
-                    self._thread = thread
+                    self._thread = _thread(self._run, "flagloop-delivery")
+                    if self._durable:
+                        _thread(partial(self._keep, self._thread), "flagloop-spool")
             except RuntimeError:
-                self._thread = None  # no more threads, as while the interpreter ends
+                pass  # no more threads, as while the interpreter ends
             finally:
                 self._changed.release()
 
@@ -240,7 +257,9 @@ class Delivery(forking.Forkable):
                     self._outbox.abandon()
                     return
                 wait = self._round()
-            if left and self._served >= self._asked:
+            if left and (self._served >= self._asked or self._outbox.spared):
+                with self._turn:
+                    self._outbox.abandon()
                 return
             if self._left and not left:
                 left = True
@@ -248,17 +267,24 @@ class Delivery(forking.Forkable):
             elif wait > 0 and not self._closed:
                 self._gate.acquire(timeout=wait)
 
-    def _work(self, ticket: int, deadline: float) -> None:
-        """The worker's work on the caller's thread, until the ticket is served or time is up."""
-        while self._served < ticket:
+    def _keep(self, worker: threading.Thread) -> None:
+        """Put on disk what comes while `worker` sits in a request that hangs."""
+        while worker.is_alive() and not self._closed:
+            with contextlib.suppress(Exception):  # an edge: the worker stumbles on it and tells
+                self._outbox.keep()
+            worker.join(KEEP)
+
+    def _work(self, over: Callable[[], bool], deadline: float) -> None:
+        """The worker's work on the caller's thread, until it is `over` or time is up."""
+        while not over():
             if not self._turn.acquire(timeout=max(0.0, deadline - time.monotonic())):
                 return
             try:
-                wait = self._round() if self._served < ticket else 0.0
+                wait = 0.0 if over() else self._round()
             finally:
                 self._turn.release()
             left = deadline - time.monotonic()
-            if self._served < ticket and wait > 0:
+            if not over() and wait > 0:
                 if left <= 0:
                     return
                 self._gate.acquire(timeout=min(wait, left))
@@ -274,9 +300,10 @@ class Delivery(forking.Forkable):
         except Exception as problem:  # noqa: BLE001
             # The delivery loop is an edge: whatever `send` raises, later batches must go out.
             wait = self._outbox.stumble(problem)
-        if self._outbox.flushed and self._served < self._serving:
+        if self._served < self._serving:
             with self._changed:
-                self._served = self._serving
+                if self._outbox.flushed:
+                    self._served = self._serving
                 self._changed.notify_all()
         return 0.0 if self._asked > self._serving else wait
 
@@ -300,6 +327,12 @@ class Delivery(forking.Forkable):
         self._outbox.reset()
         if self._eager:
             self._start()
+
+
+def _thread(work: Callable[[], None], name: str) -> threading.Thread:
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    thread.start()
+    return thread
 
 
 _live: WeakSet[Delivery] = WeakSet()

@@ -117,6 +117,7 @@ class Outbox:
         self._whole: Batch | None = None
         self._parts: deque[Batch] = deque()
         self._settled = 0
+        self._over = False
         self._tick = now + self._policy.interval
         self._not_before = now
         self._losses_from = now
@@ -181,7 +182,8 @@ class Outbox:
     def keep(self) -> None:
         """Put what is due into the queue, as far as it has room; sends nothing."""
         with self._lock:
-            self._collect()
+            if not self._over:
+                self._collect()
 
     def seal(self, timeout: float) -> None:
         """Put all that is here into a durable queue, unless that takes `timeout` seconds."""
@@ -209,6 +211,7 @@ class Outbox:
     def abandon(self) -> None:
         """The end: nothing will be sent any more. What the queue cannot keep counts as lost."""
         with self._lock:
+            self._over = True
             if self._queue.durable:
                 self._seal()
             for batch in self._queue.close():

@@ -1,10 +1,11 @@
-"""A room of events on a fake clock, driven step by step without any thread."""
+"""A room of events on a fake clock, driven step by step without any thread; and its disk."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -64,7 +65,7 @@ class World:
         self,
         queue: int = 1000,
         memory: int = 1000,
-        batches: Queue | None = None,
+        batches: Callable[[Clocks], Queue] | None = None,
         **policy: Any,
     ) -> None:
         self.now = 1_767_225_610.0  # ten seconds into a minute
@@ -80,14 +81,15 @@ class World:
         self.exposures = Exposures(self.inbox, lambda: self.now, memory)
         self.counts = Counts(self._start, lambda: self.now)
         self.reservoir = Reservoir(self._start, lambda: self.now)
+        clocks = Clocks(lambda: self.now, lambda: self.now, lambda: self.jitter)
         self.outbox = Outbox(
             self.send,
             Sources(self.inbox, self.counts, self.losses, self.reservoir),
             Policy(**policy),
-            Clocks(lambda: self.now, lambda: self.now, lambda: self.jitter),
+            clocks,
             sdk="test/1",
             instance=Instance(),
-            queue=batches or MemoryQueue(),
+            queue=batches(clocks) if batches else MemoryQueue(),
         )
         self.adopt(DOCUMENT, "abc.1")
 
@@ -195,3 +197,84 @@ def make_world() -> type[World]:
 def down() -> TransportError:
     """What `send` raises while the server is away."""
     return TransportError("no answer")
+
+
+class Death(BaseException):
+    """The process ends here."""
+
+
+class Machine:
+    """A folder, a server that keeps what arrives by id, and processes that come and go."""
+
+    Death = Death
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.stored: dict[str, Any] = {}
+        self.batches: set[str] = set()
+        self.rows: Counter[str] = Counter()
+        self.down = False
+        self.tries: list[str] = []
+
+    def process(self, limit: float = 256, identity: str = "server", **options: Any) -> Any:
+        """A new one, which sends to the server."""
+        from flagloop.events.spool import Spool
+
+        made: list[Spool] = []
+
+        def spool(clocks: Any) -> Spool:
+            made.append(Spool(self.folder, identity, limit, clocks))
+            return made[0]
+
+        world = World(batches=spool, **{"interval": 1.0, **options})
+        world.send = world.outbox._send = self.receive
+        world.spool = made[0]
+        return world
+
+    def receive(self, body: bytes) -> Any:
+        """The server's side of one request."""
+        batch = json.loads(body)
+        self.tries.append(batch["batch"])
+        if self.down:
+            raise TransportError("no answer")
+        self.store(batch)
+        return None
+
+    def store(self, batch: dict[str, Any]) -> None:
+        """Keep events by id; ignore the rest of a batch that was seen."""
+        self.stored.update({event["id"]: event for event in batch["events"]})
+        if batch["batch"] not in self.batches:
+            self.batches.add(batch["batch"])
+            for row in batch["counts"]:
+                self.rows["counted"] += row["n"]
+            for row in batch["lost"]:
+                self.rows[row["reason"]] += row["n"]
+
+    def kill(self, world: Any) -> int:
+        """End a process at once; the number of records that were in no batch."""
+        waiting: int = world.outbox.waiting
+        world.spool.reset()
+        return waiting
+
+    @property
+    def units(self) -> list[str]:
+        """Whose events the server has."""
+        return sorted(event["units"]["key"] for event in self.stored.values())
+
+    def files(self, suffix: str = ".spool") -> list[Path]:
+        """The files in the folder with that ending."""
+        return sorted(self.folder.glob(f"*{suffix}"))
+
+    @staticmethod
+    def track(world: Any, start: int, stop: int) -> list[str]:
+        """Events of so many units; their names, sorted."""
+        names = [f"u{n:06d}" for n in range(start, stop)]
+        assert all(world.track("click", name) for name in names)
+        return names
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """A machine with an empty folder; where there is no flock, there is no spool."""
+    pytest.importorskip("fcntl")
+    return Machine(tmp_path / "spool")

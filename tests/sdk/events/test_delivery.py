@@ -118,6 +118,7 @@ def test_flush_delivers_everything_before_it(make: Callable[..., Application]) -
         "lost_rows": {},
         "retry_in": None,
         "invalid": None,
+        "spool": None,
     }
 
 

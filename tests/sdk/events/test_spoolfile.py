@@ -1,0 +1,128 @@
+"""The files of a spool: who may read them, and what becomes of those that are broken."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RETRY = 5.0
+
+
+def test_only_this_user_may_read_what_is_on_disk(machine: Any) -> None:
+    """The folder is 0700, each file in it 0600, whatever the umask is."""
+    machine.down = True
+    before = os.umask(0)
+    try:
+        world = machine.process()
+        machine.track(world, 0, 10)
+        world.run(2)
+    finally:
+        os.umask(before)
+    modes = {path.suffix: path.stat().st_mode & 0o777 for path in machine.folder.iterdir()}
+    assert machine.folder.stat().st_mode & 0o777 == 0o700
+    assert set(modes) == {".spool", ".spool-wal", ".spool-shm", ".lock"}
+    assert set(modes.values()) == {0o600}
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 20_000, b"SQLite format 3\0" + b"\0" * 9000])
+def test_a_garbage_file_is_put_aside_and_told(machine: Any, content: bytes) -> None:
+    """It is never sent, never lost, and nothing else suffers; an empty one is just used."""
+    machine.folder.mkdir()
+    bad = machine.folder / "flagloop-server-0.spool"
+    bad.write_bytes(content)
+    bad.chmod(0o600)
+    world = machine.process()
+    names = machine.track(world, 0, 10)
+    world.run(2)
+    assert machine.units == names
+    problem = world.spool.status()["problem"]
+    if content:
+        assert "is flagloop-server-0.damaged now" in problem
+        assert bad.with_suffix(".damaged").read_bytes() == content
+    else:
+        assert problem is None
+    world.outbox.abandon()
+    assert machine.files() == []
+
+
+def test_a_database_that_is_none_of_ours_is_put_aside(machine: Any) -> None:
+    """Another program's file with our name is not touched inside."""
+    machine.folder.mkdir()
+    bad = machine.folder / "flagloop-server-0.spool"
+    with sqlite3.connect(bad) as base:
+        base.execute("create table theirs (x)")
+    base.close()
+    bad.chmod(0o600)
+    world = machine.process()
+    world.run(1)
+    assert "is no spool of flagloop" in world.spool.status()["problem"]
+
+
+def test_what_others_could_have_written_is_not_sent(machine: Any, tmp_path: Path) -> None:
+    """A link, a folder, a file that everybody may write: told and left alone."""
+    machine.down = True
+    world = machine.process()
+    machine.track(world, 0, 10)
+    world.run(2)
+    machine.kill(world)
+    [file] = machine.files()
+    file.chmod(0o666)
+    machine.down = False
+    later = machine.process()
+    later.run(30)
+    assert machine.stored == {}
+    assert "that only this user can write" in later.spool.status()["problem"]
+    file.chmod(0o600)
+    later.run(30)
+    assert len(machine.units) == 10
+    (machine.folder / "flagloop-server-1.spool").mkdir()
+    (machine.folder / "flagloop-server-2.spool").symlink_to(tmp_path / "nowhere")
+    (machine.folder / "flagloop-server-3.lock").symlink_to(tmp_path / "nowhere")
+    names = machine.track(later, 10, 20)
+    later.run(30)
+    assert machine.units[10:] == names
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_damaged_batch_is_one_counted_loss(machine: Any) -> None:
+    """Bits that fell over spoil their own batch only."""
+    machine.down = True
+    world = machine.process()
+    for n in range(3):
+        machine.track(world, n * 10, n * 10 + 10)
+        world.run(1)
+    machine.kill(world)
+    [file] = machine.files()
+    with sqlite3.connect(file) as base:
+        base.execute("update batch set body = x'00' where seq = 2")
+    base.close()
+    machine.down = False
+    later = machine.process()
+    later.run(5)
+    assert machine.units == [f"u{n:06d}" for n in [*range(10), *range(20, 30)]]
+    assert later.losses.totals == {"spool_damaged": 10}
+    assert machine.rows["spool_damaged"] == 10
+
+
+def test_a_file_that_breaks_while_it_is_open(machine: Any) -> None:
+    """The application goes on with a new one; what was in the old one is counted as lost."""
+    machine.down = True
+    world = machine.process()
+    for n in range(30):
+        machine.track(world, n * 100, n * 100 + 100)
+        world.run(1)
+    world.spool.before_fork()  # closes it, so that what comes is seen
+    [file] = machine.files()
+    file.write_bytes(b"\0" * file.stat().st_size)
+    names = machine.track(world, 3000, 3010)
+    world.run(RETRY + 2)
+    assert len(machine.files(".damaged")) == 1
+    machine.down = False
+    assert world.flush()
+    # The first batch was in memory, since it was being sent.
+    assert machine.units == [f"u{n:06d}" for n in range(100)] + names
+    assert world.losses.totals == {"spool_damaged": 2900}
