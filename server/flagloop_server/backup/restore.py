@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ from flagloop_server.store.records import Actor
 _OF_NO_WEIGHT = {"serve.lock", "lost+found"}
 _UNPACKED = ".restore."
 _SUFFIXES = ("", "-wal", "-shm", "-journal")
+_REPLICA = ".{}-litestream"
+"""What Litestream knows of a database: nothing of it is true of another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +80,18 @@ def restore(file: Path, data: Path, actor: Actor, at: int) -> Restored:
         details = {"created": manifest.created, "head": manifest.contents.audit_head}
         entry = Entry(RESTORED, "", f"restored from {file.name}", details=details)
         lineages = begin_lineages(folder / CONFIG, entry, actor, at)
+        _give(folder, data)
         sync(folder)
         replaced = _switch(folder, data, at)
     return Restored(manifest, tuple(lineages), replaced)
+
+
+def _give(folder: Path, data: Path) -> None:
+    """Root restores for the owner of the folder: the server must be able to open its files."""
+    if os.geteuid() == 0:
+        owner = data.stat()
+        for path in folder.iterdir():
+            os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def _switch(folder: Path, data: Path, at: int) -> Path | None:
@@ -89,8 +101,9 @@ def _switch(folder: Path, data: Path, at: int) -> Path | None:
         aside = data / Path(marker.read_text("utf-8")).name
     _mark(marker, aside.name)
     # config.db goes first and comes last: without it no command takes the folder for a server's.
-    for name in [f"{name}{suffix}" for name in (CONFIG, EVENTS) for suffix in _SUFFIXES]:
-        _put_aside(data / name, aside)
+    for name in (CONFIG, EVENTS):
+        for former in (*(f"{name}{suffix}" for suffix in _SUFFIXES), _REPLICA.format(name)):
+            _put_aside(data / former, aside)
     for name in [f"{name}{suffix}" for name in FILES for suffix in _SUFFIXES]:
         if (folder / name).exists():
             (folder / name).rename(data / name)
@@ -112,10 +125,13 @@ def _put_aside(path: Path, aside: Path) -> None:
     if not path.exists():
         return
     aside.mkdir(mode=0o700, exist_ok=True)
-    if (aside / path.name).exists():
-        path.unlink()  # the former one is safe: this came by a restore that was cut off
-    else:
+    if not (aside / path.name).exists():
         path.rename(aside / path.name)
+    # else the former one is safe already: this came after a restore that was cut off
+    elif path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def adopt(data: Path, actor: Actor, at: int) -> list[NewLineage]:

@@ -26,6 +26,9 @@ def sole_server(data: Path, *, restoring: bool = False) -> Iterator[None]:
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(data / NAME, os.O_RDWR | os.O_CREAT, 0o600)
     try:
+        if os.geteuid() == 0:
+            owner = data.stat()  # who is to be able to serve it later
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
         try:
             _take(descriptor)
         except BlockingIOError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import sqlite3
 import stat
 import subprocess
@@ -225,30 +226,6 @@ def test_a_broken_audit_chain_is_told_and_backed_up_all_the_same(data: Path) -> 
     assert "row 2" in run("verify", file).stderr
 
 
-def test_the_copy_is_of_one_moment_while_others_write(data: Path, tmp_path: Path) -> None:
-    """No writer waits for the copy, and none makes it begin anew; events come before revisions."""
-    from flagloop_server.store.inspection import copy, revisions_named
-
-    with Store(data) as store:
-        changes = Changes(store)
-        for n in range(30):
-            changes.apply(push("production", FLAGS + f"  n{n}: {{}}\n"), SYSTEM, "more")
-            report(store, f"n{n}")
-            if n == 10:
-                copy(data / "events.db", tmp_path / "events.db")
-            if n == 20:
-                copy(data / "config.db", tmp_path / "config.db")
-        lineage = store.environment("production").lineage
-    with closing(sqlite3.connect(tmp_path / "events.db")) as connection:
-        named = {revision for _, revision in revisions_named(connection)}
-    with closing(sqlite3.connect(tmp_path / "config.db")) as connection:
-        known = {row[0] for row in connection.execute("SELECT number FROM revision")}
-    numbers = {int(name.removeprefix(f"{lineage}.")) for name in named}
-    assert numbers
-    assert numbers <= known
-    assert max(known) == 3 + 21
-
-
 def test_a_compressed_backup_is_read_too(data: Path, tmp_path: Path) -> None:
     """What gzip made of it."""
     file = made(data)
@@ -347,12 +324,14 @@ def test_a_folder_with_something_in_it_is_refused_or_put_aside(data: Path, tmp_p
         report(store, "after the backup")
         _, secret = store.create_key("production", "server", "after the backup", SYSTEM)
     (data / "notes.txt").write_text("mine")
+    (data / ".config.db-litestream").mkdir()
     result = run("restore", file, "--data", data, code=2)
     assert "--force" in result.stderr
     done = json.loads(run("restore", file, "--data", data, "--force", "--json").stdout)
     aside = Path(done["replaced"])
     assert aside.parent == data
     assert (data / "notes.txt").read_text() == "mine"
+    assert not (data / ".config.db-litestream").exists()
     with Store(data) as store:
         assert [row.name for row in store.events.events()] == ["e1", "e2"]
         assert store.find_key(hash_key(secret)) is None
@@ -371,6 +350,16 @@ def test_a_folder_that_a_server_holds_is_refused(data: Path) -> None:
             assert "another server runs" in result.stderr
         assert (data / "config.db").read_bytes() == before
         run("create", file, "--data", data, "--force")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_restores_belongs_to_the_owner_of_the_folder(data: Path, tmp_path: Path) -> None:
+    """The server must be able to open its databases and its lock."""
+    new = tmp_path / "new"
+    new.mkdir()
+    os.chown(new, 1234, 1234)
+    run("restore", made(data), "--data", new)
+    assert {path.stat().st_uid for path in (new, *new.iterdir())} == {1234}
 
 
 CUT = """

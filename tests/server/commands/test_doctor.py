@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Iterable
@@ -213,6 +214,13 @@ def test_a_database_that_others_may_read(data: Path, clock: Clock, name: str) ->
     """With the command that mends it."""
     (data / name).chmod(0o644)
     assert told(data, clock.now).do == f"chmod 600 {data / name}"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_database_of_somebody_else(data: Path, clock: Clock) -> None:
+    """The server could not open it."""
+    os.chown(data / "config.db", 1234, 1234)
+    assert told(data, clock.now).do.startswith(f"chown 0 {data / 'config.db'}")
 
 
 def test_a_clock_that_went_back(data: Path, clock: Clock) -> None:

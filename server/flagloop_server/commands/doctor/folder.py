@@ -34,6 +34,7 @@ def examine(data: Path) -> Iterator[Finding]:
     """Every finding that needs no look into the databases."""
     yield from _server(data)
     yield from _modes(data)
+    yield from _owners(data)
     disk = os.statvfs(data)
     room = Room(
         disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize, disk.f_favail, disk.f_files
@@ -60,10 +61,22 @@ def _server(data: Path) -> Iterator[Finding]:
         yield ok("server", f"a server runs on the folder (process {process or 'unknown'})")
 
 
-def _modes(data: Path) -> Iterator[Finding]:
+def _files(data: Path) -> list[Path]:
     files = [data / f"{name}{suffix}" for name in FILES for suffix in _SUFFIXES]
-    places = [data, *(path for path in files if path.exists())]
-    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in places}
+    return [path for path in files if path.exists()]
+
+
+def _owners(data: Path) -> Iterator[Finding]:
+    owner = data.stat().st_uid
+    for path in _files(data):
+        other = path.stat().st_uid
+        if other != owner:
+            text = f"{path} belongs to user {other}, the folder to user {owner}"
+            yield problem("owners", text, f"chown {owner} {path}, or the folder to {other}")
+
+
+def _modes(data: Path) -> Iterator[Finding]:
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (data, *_files(data))}
     for path, mode in modes.items():
         if mode & 0o077:
             right = "700" if path == data else "600"
