@@ -65,13 +65,16 @@ def test_sigterm_ends_hundreds_of_streams_within_five_seconds(
 
 
 def test_a_connection_that_nobody_reads_can_be_dropped() -> None:
-    """A close would wait for its reader for ever; the application hears of the end at once."""
+    """A close would wait for its reader for ever; the application hears of the end at once.
+
+    Until then nothing more is written to it than what the buffers took.
+    """
     heard, begun = asyncio.Event(), asyncio.Event()
     sent: list[int] = []
-    aborts: list[Any] = []
+    connections: list[Any] = []
 
     async def asgi(scope: Any, receive: Any, send: Any) -> None:
-        aborts.append(scope["extensions"][CONNECTION]["is"].abort)
+        connections.append(scope["extensions"][CONNECTION]["is"])
         await receive()
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
@@ -102,8 +105,10 @@ def test_a_connection_that_nobody_reads_can_be_dropped() -> None:
             while len(sent) != before:  # the system's buffers fill up
                 before = len(sent)
                 await asyncio.sleep(0.05)
-            aborts[0]()
+            assert connections[0].write(b"1\r\nx\r\n") is False
+            connections[0].abort()
             await heard.wait()
+            assert connections[0].write(b"1\r\nx\r\n") is False
             server.stop()
             await serving
         reader.close()
