@@ -35,7 +35,8 @@ class _Forks:
 
     def __init__(self) -> None:
         self._live: WeakSet[Forkable] = WeakSet()
-        self._held: list[Forkable] = []
+        # One list for each fork that goes on: more than one where a fork comes inside of another.
+        self._held: list[list[Forkable]] = []
         # Two threads may fork at once; reentrant, for a signal handler that comes in between.
         self._lock = threading.RLock()
 
@@ -46,20 +47,30 @@ class _Forks:
 
     def before(self) -> None:
         self._lock.acquire()
-        ranked = sorted(self._live, key=lambda one: one._rank)
-        self._held += ranked
-        for one in ranked:
+        held: list[Forkable] = []
+        self._held.append(held)
+        for one in self._ranked():
             one._before_fork()
+            # Only now: a fork that comes in between must not release what is not yet taken.
+            held.append(one)
 
     def in_parent(self) -> None:
-        while self._held:
-            self._held.pop()._after_fork_in_parent()
+        for one in reversed(self._held.pop()):
+            one._after_fork_in_parent()
         self._lock.release()
 
     def in_child(self) -> None:
+        self._held.pop()
         self._lock = threading.RLock()
-        while self._held:
-            self._held.pop()._after_fork_in_child()
+        for outer in self._held:
+            # What an interrupted fork had taken is made anew below; it still gives this back.
+            self._lock.acquire()
+            outer.clear()
+        for one in reversed(self._ranked()):
+            one._after_fork_in_child()
+
+    def _ranked(self) -> list[Forkable]:
+        return sorted(self._live, key=lambda one: one._rank)
 
 
 _forks = _Forks()
