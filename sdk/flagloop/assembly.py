@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from flagloop.errors import ConfigError
 from flagloop.evaluation.bucketing import unit_of
 from flagloop.evaluation.decision import Decision, ErrorCode, Reason
 from flagloop.evaluation.ruleset import Ruleset
@@ -14,6 +15,8 @@ from flagloop.sync.refresh import Refresh
 
 if TYPE_CHECKING:
     from flagloop.events.delivery import Delivery
+    from flagloop.events.outbox import Clocks
+    from flagloop.events.spool import Spool
     from flagloop.options import LocalOptions, Options
     from flagloop.sync.source import Snapshot, Source
     from flagloop.sync.transport import Transport
@@ -121,15 +124,17 @@ class Assembly:
         self._delivery: Delivery | None = None
         send = options.get("events") or (transport.post_events if transport is not None else None)
         if send is not None:
-            queue = options.get("queue") or 100_000
-            self._delivery = Delivery(send, queue=queue, clocks=Clocks(wall=self._clock))
+            clocks = Clocks(wall=self._clock)
+            queue, spool = options.get("queue") or 100_000, _spool(transport, options, clocks)
+            self._delivery = Delivery(send, queue=queue, clocks=clocks, spool=spool)
             if transport is not None:
                 instance = self._delivery.instance
                 transport.instance = lambda: instance.id
         wanted = self._delivery is not None and options.get("exposures") is not False
         self._exposures = self._delivery.exposures if self._delivery and wanted else None
-        if self._delivery is not None and not wanted:
-            # Without exposures the hot path wakes nobody, and counts would wait for the exit.
+        if self._delivery is not None and (not wanted or options.get("spool")):
+            # Without exposures the hot path wakes nobody, and counts would wait for the exit;
+            # a spool may hold what an earlier process left.
             self._delivery.start()
         self._reservoir = self._delivery.reservoir if self._delivery else Unsampled()
 
@@ -218,6 +223,21 @@ class Assembly:
         """Count what went wrong by its type: its text may hold a user's attributes."""
         name = type(problem).__name__
         self._failures[name] = self._failures.get(name, 0) + 1
+
+
+def _spool(transport: Transport | None, options: Options, clocks: Clocks) -> Spool | None:
+    """Where batches wait on disk, if that is wanted."""
+    folder = options.get("spool")
+    if not folder:
+        return None
+    try:
+        from flagloop.events.spool import LIMIT, Spool
+    except ImportError as problem:
+        raise ConfigError(f"spool does not work on this system: {problem}") from None
+    # What is meant for one server and key never goes to another.
+    server = transport if not options.get("events") else None
+    identity = "sink" if server is None else server.identity
+    return Spool(folder, identity, options.get("spool_mb") or LIMIT, clocks)
 
 
 def _let_go(refresh: Refresh, delivery: Delivery | None) -> None:

@@ -37,6 +37,9 @@ class Client(Assembly):
     gets each batch instead of the server, `queue` the events that may wait (100,000), `clock`
     epoch seconds.
 
+    `spool` is a folder where events wait on disk: they are there within a second, and stay until
+    the server has them, also for the next process; at most `spool_mb` megabytes (256).
+
     No verb raises or blocks but `wait`, `flush` and `close`, which take their time limit. Only
     constructors raise: ConfigError for a wrong argument, DocumentError for a broken file.
     """

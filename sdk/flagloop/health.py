@@ -80,6 +80,8 @@ def _problem(
     if sent is not None and sent["lost_rows"]:
         lost = ", ".join(f"{n} {kind}" for kind, n in sent["lost_rows"].items())
         return f"the server never got what was reported: {lost}"
+    if sent is not None and sent["spool"] and sent["spool"]["problem"]:
+        return f"spool: {sent['spool']['problem']}"
     for name, n in failures.items():
         return f"{n} {name} while deciding, tracking or telling of a change"
     return None

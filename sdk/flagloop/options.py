@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -17,6 +18,8 @@ class Options(TypedDict, total=False):
     exposures: bool
     events: Send
     queue: int
+    spool: str | os.PathLike[str]
+    spool_mb: float
     clock: Callable[[], float]
 
 
@@ -27,19 +30,21 @@ class LocalOptions(Options, total=False):
     key: str
 
 
-def _seconds(value: Any) -> bool:
+def _positive(value: Any) -> bool:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number and math.isfinite(value) and value > 0
 
 
 _FORMS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
-    "interval": ("seconds, more than 0", _seconds),
+    "interval": ("seconds, more than 0", _positive),
     "exposures": ("True or False", lambda value: isinstance(value, bool)),
     "events": ("a function that takes a batch", callable),
     "queue": (
         "a whole number, 1 or more",
         lambda value: isinstance(value, int) and not isinstance(value, bool) and value > 0,
     ),
+    "spool": ("a folder", lambda value: bool(value) and isinstance(value, str | os.PathLike)),
+    "spool_mb": ("megabytes, 1 or more", lambda value: _positive(value) and value >= 1),
     "clock": ("a function that gives epoch seconds", callable),
     "url": ("a text", lambda value: isinstance(value, str)),
     "key": ("a text", lambda value: isinstance(value, str)),
@@ -64,3 +69,5 @@ def check(options: Mapping[str, Any], known: type[Any]) -> None:
             raise ConfigError(f"{name} must be {form}")
     if options.get("key") and not options.get("url"):
         raise ConfigError("key is for a server that receives events: give its url, too")
+    if options.get("spool_mb") and not options.get("spool"):
+        raise ConfigError("spool_mb bounds a spool: give its folder as spool, too")

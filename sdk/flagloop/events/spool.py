@@ -19,7 +19,7 @@ from flagloop.events.spoolfile import PAGE, WRITE_AHEAD, DamagedError, SpoolErro
 
 LIMIT = 256
 """Megabytes on disk for each process."""
-SCAN = 10.0
+SCAN = 5.0
 """Seconds between two looks for files that other processes left."""
 RETRY = 5.0
 """Seconds until a disk that failed is tried again."""
@@ -187,7 +187,8 @@ class Spool:
         now = self._clocks.steady()
         if now < self._scan_at:
             return False
-        for path in SpoolFile.names(self._folder, self._prefix):
+        self._scan_at = now + SCAN
+        for path in self._names():
             try:
                 found = SpoolFile.adopt(path, self._log)
             except SpoolError as problem:
@@ -198,11 +199,18 @@ class Spool:
                     self._file.close()
                 self._file = found
                 self.last = max(self.last, found.last)
+                self._scan_at = now  # there may be more
                 return True
             if found is not None:
                 found.close()
-        self._scan_at = now + SCAN
         return False
+
+    def _names(self) -> list[Path]:
+        try:
+            return SpoolFile.names(self._folder, self._prefix)
+        except SpoolError as problem:
+            self._oddity = str(problem)
+            return []
 
     def _write_held(self) -> None:
         while self._held and self._write(self._held[0]):

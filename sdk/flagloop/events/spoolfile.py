@@ -128,9 +128,10 @@ class SpoolFile:
     @staticmethod
     def names(folder: Path, prefix: str) -> list[Path]:
         """The files there, oldest first, also of living processes."""
-        stems = {
-            path.stem for path in folder.glob(f"{prefix}*") if path.suffix in (SUFFIX, ".lock")
-        }
+        with _told(folder):
+            found = list(folder.iterdir()) if folder.is_dir() else []
+        mine = [path for path in found if path.name.startswith(prefix)]
+        stems = {path.stem for path in mine if path.suffix in (SUFFIX, ".lock")}
         return [folder / f"{stem}{SUFFIX}" for stem in sorted(stems)]
 
     def put(self, seq: int, at: int, events: int, body: bytes) -> None:

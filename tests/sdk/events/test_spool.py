@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from flagloop.errors import TransportError
 from flagloop.events.batch import Batch
 
-SCAN, RETRY = 10.0, 5.0
+SCAN, RETRY = 5.0, 5.0
 
 
 def test_what_cannot_be_sent_comes_with_the_next_process(machine: Any) -> None:
