@@ -87,9 +87,14 @@ def merge(
     theirs: DocumentText,
     *,
     state: bool = False,
+    known: DocumentText | None = None,
 ) -> Merge:
-    """Bring mine and theirs together; without a base, what both have must be equal."""
-    work = _Work(base, mine, theirs, state)
+    """Bring mine and theirs together; without a base, what both have must be equal.
+
+    `known` is a text that theirs once took in: an item that would be a conflict and that mine
+    has as it is there is nothing new, so theirs is kept.
+    """
+    work = _Work(base, mine, theirs, state, known)
     for ref in _all_refs(work.mine, work.theirs, work.base):
         work.judge(ref)
     if work.conflicts:
@@ -130,10 +135,12 @@ class _Work:
         mine: DocumentText,
         theirs: DocumentText,
         state: bool,
+        known: DocumentText | None,
     ) -> None:
         self.base = _parts(base)
         self.mine = _parts(mine)
         self.theirs = _parts(theirs)
+        self.known = _parts(known)
         self.state = state
         self.final: dict[Ref, Item] = {}
         self.taken: list[Ref] = []
@@ -158,6 +165,9 @@ class _Work:
             self._leave(ref, mine, theirs)
         elif there == was or _equal_but_for_runtime(ref, mine, theirs):
             self._take(ref, mine, theirs)
+        elif mine is not None and _mark(ref, mine) == _mark(ref, self.known.get(ref)):
+            self.kept.append(ref)
+            self._leave(ref, mine, theirs)
         else:
             texts = (None if item is None else item.text for item in (base, mine, theirs))
             self.conflicts.append(Conflict(*ref, *texts))

@@ -23,7 +23,7 @@ from flagloop_server.changes.items import (
     remove_item,
     replace_item,
 )
-from flagloop_server.changes.merging import promote, push, revert, revert_item
+from flagloop_server.changes.merging import deploy, promote, push, revert, revert_item
 from flagloop_server.changes.writer import Applied, Changes, Preview
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "Scene",
     "add_item",
     "archive_flag",
+    "deploy",
     "find_item",
     "kill",
     "pause",

@@ -30,6 +30,9 @@ class Library(Protocol):
     def push_base(self, env: str) -> DocumentText | None:
         """The text of the last push."""
 
+    def own_base(self, env: str, source: str) -> DocumentText | None:
+        """The text that `source` sent last without a base."""
+
     def archived_flags(self, env: str) -> Sequence[ArchivedFlag]:
         """The flags that left the document."""
 
@@ -64,14 +67,16 @@ class Scene:
 class Draft:
     """The next document, not yet judged.
 
-    `pushed` is to be the base of the next push; `unarchived` names flags that may come back
-    from the archive; `locate` gives problems the lines that the author of the change sees.
+    `pushed` is to be the base of the next push, of `source`'s own too if that is given;
+    `unarchived` names flags that may come back from the archive; `locate` gives problems the
+    lines that the author of the change sees.
     """
 
     document: DocumentText
     notes: tuple[str, ...] = ()
     merge: Merge | None = None
     pushed: DocumentText | None = None
+    source: str | None = None
     unarchived: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
     locate: Callable[[Iterable[Problem]], list[Problem]] | None = None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from flagloop.document import yamledit
-from flagloop.document.merge import merge
+from flagloop.document.merge import Merge, merge
 from flagloop.document.problem import Path, Problem, path_text
 from flagloop.document.schema import (
     references,
@@ -27,28 +27,30 @@ def push(
 ) -> Change:
     """Merge a file by item with what the server has.
 
-    `base` is what the file was made from: a text, a revision, or None for the last push.
+    `base` is what the file was made from: a text, a revision, or None where nobody knows. Then
+    it is what the same actor pushed last without one, so that the same file again is nothing
+    new, whoever pushed since. Before its first it is the last push of anybody, and `undoes` in
+    the details lists what others changed and the push takes back or writes over.
     Runtime words of existing items are left alone unless `state`. Conflicts refuse the whole.
     """
 
-    def draft(scene: Scene) -> Draft:
-        mine = parse(text)
-        check_environment(mine, env)
-        # nobody wrote here yet: the file goes in byte for byte, whatever it was made from
-        untouched = scene.stored.revision == 1
-        merged = merge(
-            scene.document if untouched else _base(scene, base), mine, scene.document, state=state
-        )
-        document = mine if untouched else merged.document
-        return Draft(
-            document,
-            tuple(_ignored(*one) for one in merged.ignored),
-            merge=merged,
-            pushed=mine,
-            locate=_first_in(mine, document),
-        )
+    def find(scene: Scene) -> _Base:
+        return _own_base(scene, guess=True) if base is None else _Base(_given(scene, base))
 
-    return Change(env, "push", "document", draft)
+    return Change(env, "push", "document", lambda scene: _pushed(scene, env, text, find, state))
+
+
+def deploy(env: str, text: str | bytes) -> Change:
+    """Merge a file that is sent again and again, changed or not, by an actor of its own.
+
+    As a push without base, but an actor's first one changes no item that others wrote: what
+    differs is a conflict.
+    """
+
+    def find(scene: Scene) -> _Base:
+        return _own_base(scene, guess=False)
+
+    return Change(env, "push", "document", lambda scene: _pushed(scene, env, text, find))
 
 
 def revert(env: str, revision: int, *, state: bool = False) -> Change:
@@ -122,12 +124,74 @@ def promote(env_from: str, env_to: str, section: str, key: str) -> Change:
     return Change(env_to, "promote", target, draft)
 
 
-def _base(scene: Scene, base: str | bytes | int | None) -> DocumentText | None:
+class _Base(NamedTuple):
+    """What a file is merged against; `source` is whose own base it is to become.
+
+    `known` is a text that is in the environment's history, `guess` says that the file may be
+    older than the base.
+    """
+
+    document: DocumentText | None
+    source: str | None = None
+    known: DocumentText | None = None
+    guess: bool = False
+
+
+def _given(scene: Scene, base: str | bytes | int) -> DocumentText:
     if isinstance(base, int):
         return scene.library.document(scene.stored.environment, base).document
-    if base is not None:
-        return parse(base)
-    return scene.library.push_base(scene.stored.environment)
+    return parse(base)
+
+
+def _own_base(scene: Scene, *, guess: bool) -> _Base:
+    env, source = scene.stored.environment, f"{scene.actor.kind} {scene.actor.name}"
+    own = scene.library.own_base(env, source)
+    pushed = scene.library.push_base(env)
+    if own is None and guess:
+        return _Base(pushed, source, guess=True)
+    # somebody pushed the file by hand, and then the server moved on
+    return _Base(own, source, known=pushed)
+
+
+def _pushed(
+    scene: Scene,
+    env: str,
+    text: str | bytes,
+    find: Callable[[Scene], _Base],
+    state: bool = False,
+) -> Draft:
+    mine = parse(text)
+    check_environment(mine, env)
+    # nobody wrote here yet: the file goes in byte for byte, whatever it was made from
+    untouched = scene.stored.revision == 1
+    base = find(scene)
+    against = scene.document if untouched else base.document
+    merged = merge(against, mine, scene.document, state=state, known=base.known)
+    document = mine if untouched else merged.document
+    undone = _undone(scene, merged) if base.guess and not untouched else []
+    return Draft(
+        document,
+        tuple(_ignored(*one) for one in merged.ignored),
+        merge=merged,
+        pushed=mine,
+        source=base.source,
+        details={"undoes": undone} if undone else {},
+        locate=_first_in(mine, document),
+    )
+
+
+def _undone(scene: Scene, merged: Merge) -> list[dict[str, Any]]:
+    """What a merge makes of items whose present text is somebody else's."""
+    undone = []
+    for section, key in (*merged.taken, *merged.removed):
+        number = scene.stored.item_revisions.get((section, key))
+        if (section, key) not in scene.document.items or number is None:
+            continue
+        row = scene.library.revision(scene.stored.environment, number)
+        if row.actor != scene.actor:
+            said = {"revision": number, "actor": row.actor.name, "action": row.action}
+            undone.append({"section": section, "key": key, **said})
+    return undone
 
 
 def _with_words(document: DocumentText, ref: Ref, now: Any) -> tuple[DocumentText, list[Path]]:

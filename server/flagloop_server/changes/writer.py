@@ -216,7 +216,7 @@ class Changes:
         _refuse(change, work, expected or {})
         if not work.changed:
             if work.draft.pushed is not None:
-                self._store.set_push_base(change.environment, work.draft.pushed)
+                self._store.set_push_base(change.environment, work.draft.pushed, work.draft.source)
             return _applied(change, work, work.scene.stored)
         with self._committing:
             stored = self._store.commit(_new_revision(change, work))
@@ -355,6 +355,7 @@ def _new_revision(change: Change, work: _Work) -> NewRevision:
         reason=scene.reason,
         at=scene.at,
         pushed=draft.pushed,
+        source=draft.source,
         archived=tuple(k for s, k in work.changed if s == "flags" and (s, k) not in items),
         unarchived=tuple(key for key in draft.unarchived if ("flags", key) in items),
         details=draft.details,

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from flagloop.commands.output import item_name
 from flagloop.errors import ConflictError, DocumentError
 from flagloop_server.commands.data import data_option, told
 from flagloop_server.config import Config
 
 if TYPE_CHECKING:
+    from flagloop.document.merge import Merge
     from flagloop_server.app import Application
     from flagloop_server.changes import Changes
 
@@ -161,11 +163,13 @@ def greeting(keys: Sequence[tuple[str, str]], setup_link: str | None, url: str) 
 
 
 def merge_flags(changes: Changes, file: Path, environment: str) -> str:
-    """Push `file`; what cannot be merged is told and the stored document stays in force.
+    """Merge `file`; what cannot be merged is told and the stored document stays in force.
+
+    The base is what this merged last itself, so an unchanged file takes nothing back.
 
     Raises NotFoundError for an unknown environment and OSError for an unreadable file.
     """
-    from flagloop_server.changes import push
+    from flagloop_server.changes import deploy
     from flagloop_server.store import Actor
 
     try:
@@ -175,7 +179,7 @@ def merge_flags(changes: Changes, file: Path, environment: str) -> str:
     actor = Actor("command", "flagloop serve")
     reason = f"serve --flags {file.name}"
     try:
-        done = changes.apply(push(environment, text), actor, reason)
+        done = changes.apply(deploy(environment, text), actor, reason)
     except ConflictError as conflict:
         items = ", ".join(conflict.conflicts) or str(conflict)
         return (
@@ -185,7 +189,22 @@ def merge_flags(changes: Changes, file: Path, environment: str) -> str:
     except DocumentError as broken:
         listed = "\n".join(problem.render(str(file)) for problem in broken.problems)
         return f"{listed}\n{file} is not used; the stored document stays in force"
-    notes = "".join(f"\n{note}" for note in done.notes)
-    if not done.applied:
-        return f"{file} has nothing new for {environment}, revision {done.revision}{notes}"
-    return f"{file} is merged into {environment}, revision {done.revision}{notes}"
+    said = "is merged into" if done.applied else "has nothing new for"
+    head = f"{file} {said} {environment}, revision {done.revision}"
+    return "\n".join([head, *merged_items(done.merge), *done.notes])
+
+
+def merged_items(merged: Merge | None) -> list[str]:
+    """A line for each item that a merge took, removed or left as the server has it."""
+    if merged is None:
+        return []
+    gone = {
+        word: [ref for ref in merged.removed if (ref[0] == "flags") is (word == "archived")]
+        for word in ("archived", "removed")
+    }
+    words = {"taken": merged.taken, **gone, "kept": merged.kept}
+    return [
+        f"  {word:<9}{item_name(*ref)}{'  (changed on the server)' if word == 'kept' else ''}"
+        for word, refs in words.items()
+        for ref in refs
+    ]

@@ -42,8 +42,9 @@ _KEPT_DOCUMENTS = 24
 class NewRevision:
     """A computed change that is to become the revision after `base`.
 
-    `pushed` is the text to remember as the base of the next push; `archived` and `unarchived`
-    are keys of flags; `details` go to the ledger and must be free of unit ids.
+    `pushed` is the text to remember as the base of the next push, and of that of `source`, who
+    sends files of unknown origin, if it is given; `archived` and `unarchived` are keys of flags;
+    `details` go to the ledger and must be free of unit ids.
     """
 
     base: StoredDocument
@@ -55,6 +56,7 @@ class NewRevision:
     reason: str
     at: int
     pushed: DocumentText | None = None
+    source: str | None = None
     archived: tuple[str, ...] = ()
     unarchived: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -94,11 +96,22 @@ class Documents:
             ).fetchone()["push_base"]
             return None if packed is None else chunks.read(connection, chunks.unpack(packed))
 
-    def set_push_base(self, key: str, pushed: DocumentText) -> None:
+    def own_base(self, key: str, source: str) -> DocumentText | None:
+        """The text that `source` sent last, None before its first."""
+        with self._file.snapshot() as connection:
+            environment = environments.find(connection, key)
+            row = connection.execute(
+                "SELECT chunks FROM merge_base WHERE environment_id = ? AND source = ?",
+                (environment.id, source),
+            ).fetchone()
+            return None if row is None else chunks.read(connection, chunks.unpack(row["chunks"]))
+
+    def set_push_base(self, key: str, pushed: DocumentText, source: str | None) -> None:
         """Remember the text of a push that changed nothing."""
         with self._file.write() as connection:
             environment = environments.find(connection, key)
-            _write_push_base(connection, environment.id, pushed, self._load(key, None))
+            near = self._load(key, None)
+            _write_push_base(connection, environment.id, pushed, source, near)
 
     def create(self, key: str, actor: Actor, *, production: bool) -> Environment:
         """A new environment with the empty document as its revision 1."""
@@ -223,7 +236,7 @@ def _write(connection: sqlite3.Connection, new: NewRevision, old: _Kept | None) 
     said = _write_items(connection, new, number)
     _write_archive(connection, new, number)
     if new.pushed is not None:
-        _write_push_base(connection, base.environment_id, new.pushed, old)
+        _write_push_base(connection, base.environment_id, new.pushed, new.source, old)
     details = {**new.details, "items": said}
     place = (base.environment, base.environment_id)
     entry = Entry(new.action, new.target, new.reason, *place, number, "change", details)
@@ -241,13 +254,23 @@ def _store_chunks(
 
 
 def _write_push_base(
-    connection: sqlite3.Connection, environment: int, pushed: DocumentText, near: _Kept | None
+    connection: sqlite3.Connection,
+    environment: int,
+    pushed: DocumentText,
+    source: str | None,
+    near: _Kept | None,
 ) -> None:
     packed = chunks.pack(_store_chunks(connection, pushed, near))
     connection.execute(
         "UPDATE environment SET push_base = ? WHERE id = ? AND push_base IS NOT ?",
         (packed, environment, packed),
     )
+    if source is not None:
+        connection.execute(
+            "INSERT INTO merge_base (environment_id, source, chunks) VALUES (?,?,?)"
+            " ON CONFLICT (environment_id, source) DO UPDATE SET chunks = excluded.chunks",
+            (environment, source, packed),
+        )
 
 
 def _write_revision(

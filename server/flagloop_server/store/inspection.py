@@ -139,6 +139,12 @@ def _referenced(connection: sqlite3.Connection) -> Iterator[tuple[str, array[int
     for row in connection.execute("SELECT key, push_base FROM environment"):
         if row["push_base"] is not None:
             yield f"the last push to {row['key']}", array("q", chunks.unpack(row["push_base"]))
+    for row in connection.execute(
+        "SELECT e.key, b.source, b.chunks FROM merge_base b JOIN environment e"
+        " ON e.id = b.environment_id"
+    ):
+        place = f"the last file of {row['source']} to {row['key']}"
+        yield place, array("q", chunks.unpack(row["chunks"]))
     for row in connection.execute("SELECT * FROM revision_item"):
         both = {row["before_chunk"], row["after_chunk"]} - {None}
         yield f"the history of {row['section']}.{row['key']}", both

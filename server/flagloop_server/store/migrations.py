@@ -221,3 +221,14 @@ def m005_ledger_by_environment(db: Database) -> None:
     db.execute(_MANAGED)
     db.execute("DROP INDEX idx_ledger_environment_seq")
     db.table("ledger").create_index(["environment_id", "seq"])
+
+
+@config()
+def m006_merge_bases(db: Database) -> None:
+    """What each sender of whole files sent last, as lists of chunks (see `Store.own_base`)."""
+    db.table("merge_base").create(
+        {"environment_id": int, "source": str, "chunks": bytes},
+        pk=("environment_id", "source"),
+        not_null={"chunks"},
+        foreign_keys=[("environment_id", "environment", "id")],
+    )

@@ -112,9 +112,9 @@ class Store:
         """For `changes.py` only: write one revision; None if its base is no longer present."""
         return self._documents.commit(new)
 
-    def set_push_base(self, env: str, pushed: DocumentText) -> None:
+    def set_push_base(self, env: str, pushed: DocumentText, source: str | None = None) -> None:
         """For `changes` only: remember the text of a push that changed nothing."""
-        self._documents.set_push_base(env, pushed)
+        self._documents.set_push_base(env, pushed, source)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -146,6 +146,10 @@ class Store:
     def push_base(self, env: str) -> DocumentText | None:
         """The text of the last push, None before the first."""
         return self._documents.push_base(env)
+
+    def own_base(self, env: str, source: str) -> DocumentText | None:
+        """The text that `source` sent last without a base, whoever pushed since; None: never."""
+        return self._documents.own_base(env, source)
 
     def archived_flags(self, env: str) -> list[ArchivedFlag]:
         """The flags that left the document; their keys stay reserved."""

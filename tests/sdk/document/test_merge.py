@@ -354,3 +354,14 @@ def test_item_diff_lists_what_differs():
         ItemChange("flags", "b", "  b: {}\n", None),
     ]
     assert item_diff(old, old) == []
+
+
+def test_what_theirs_once_had_is_no_conflict():
+    """An item of mine that is as in `known` is kept as theirs; others conflict as ever."""
+    base, known = (parse(f"version: 1\nflags:\n  a: {{x: {n}}}\n  b: {{}}\n") for n in (1, 2))
+    theirs = parse("version: 1\nflags:\n  a: {x: 3}\n  b: {}\n")
+    merged = merge(base, known, theirs, known=known)
+    assert merged.kept == (("flags", "a"),)
+    assert merged.document.text == theirs.text
+    assert merge(base, known, theirs).conflicts
+    assert merge(base, known, theirs, known=base).conflicts

@@ -252,3 +252,166 @@ def test_promote_names_what_the_target_lacks(pushed: Changes, ana: Actor, store:
         pushed.apply(promote, ana, "")
     with pytest.raises(NotFoundError, match="cta_color"):
         pushed.apply(change.promote("production", "staging", "flags", "cta_colour"), ana, "")
+
+
+DEPLOY = Actor("command", "flagloop serve")
+
+
+def shares(store: Store) -> str:
+    """The text of the flag that gets a new share."""
+    return store.document("production").document.items["flags", "new_checkout"].text
+
+
+def edited(pushed: Changes, store: Store, ana: Actor) -> str:
+    """Ana pulls, edits a flag and pushes with what she pulled as base; her file."""
+    mine = store.document("production").document.text
+    theirs = mine.replace("Colour of the button", "The button's colour")
+    pushed.apply(change.push("production", theirs, base=mine), ana, "")
+    return theirs
+
+
+def test_an_unchanged_file_takes_nothing_back_whoever_pushed_since(
+    changes: Changes, ana: Actor, text: str, store: Store
+) -> None:
+    """A deploy has a base of its own: a share and a push by people are not its changes."""
+    changes.apply(change.deploy("production", text), DEPLOY, "")
+    changes.apply(change.set_share("production", "new_checkout", "canary", "50%"), ana, "")
+    theirs = edited(changes, store, ana)
+    done = changes.apply(change.deploy("production", text), DEPLOY, "")
+    assert not done.applied
+    assert done.merge is not None
+    assert set(done.merge.kept) == {FLAG, ("flags", "new_checkout")}
+    assert store.document("production").document.text == theirs
+
+
+def test_a_changed_file_is_merged_against_what_it_was_when_deployed(
+    changes: Changes, ana: Actor, text: str, store: Store
+) -> None:
+    """Its own change is taken, that of others stays; the same item changed twice conflicts."""
+    changes.apply(change.deploy("production", text), DEPLOY, "")
+    changes.apply(change.set_share("production", "new_checkout", "canary", "50%"), ana, "")
+    edited(changes, store, ana)
+    mine = text.replace("current: v1", "current: v0")
+    done = changes.apply(change.deploy("production", mine), DEPLOY, "")
+    assert done.merge is not None
+    assert done.merge.taken == (("flags", "new_ranker"),)
+    assert "share: 50%" in shares(store)
+    mine = mine.replace("share: 5%", "share: 7%")
+    with pytest.raises(MergeConflictError) as caught:
+        changes.apply(change.deploy("production", mine), DEPLOY, "")
+    assert caught.value.conflicts == ["flags.new_checkout"]
+    assert "share: 50%" in shares(store)
+
+
+def test_a_file_that_was_pushed_by_hand_is_no_news_to_its_deploy(
+    changes: Changes, ana: Actor, text: str, store: Store
+) -> None:
+    """Also when the server moved on since: the push was taken in then, and once is enough."""
+    changes.apply(change.deploy("production", text), DEPLOY, "")
+    mine = text.replace("share: 5%", "share: 7%")
+    changes.apply(change.push("production", mine, base=text), ana, "")
+    changes.apply(change.set_share("production", "new_checkout", "canary", "50%"), ana, "")
+    assert not changes.apply(change.deploy("production", mine), DEPLOY, "").applied
+    assert "share: 50%" in shares(store)
+    later = mine.replace("share: 7%", "share: 9%")
+    with pytest.raises(MergeConflictError):
+        changes.apply(change.deploy("production", later), DEPLOY, "")
+
+
+def test_a_deploy_can_still_go_back_to_what_was_pushed_once(
+    changes: Changes, ana: Actor, text: str, store: Store
+) -> None:
+    """Where nobody else touched the item, the file is right, whatever old pushes held."""
+    changes.apply(change.deploy("production", text), DEPLOY, "")
+    changes.apply(change.push("production", text, base=text), ana, "")
+    mine = text.replace("share: 5%", "share: 9%")
+    changes.apply(change.deploy("production", mine), DEPLOY, "")
+    changes.apply(change.push("production", text, base=text), ana, "")
+    assert "share: 9%" in shares(store)
+    changes.apply(change.deploy("production", text), DEPLOY, "")
+    assert "share: 5%" in shares(store)
+
+
+def test_a_deploy_drops_what_left_its_file_and_only_that(
+    changes: Changes, ana: Actor, text: str, store: Store
+) -> None:
+    """A flag of others stays, and one that they archived does not come back."""
+    extra = text + "\n  mine: {}\n  gone: {}\n"
+    changes.apply(change.deploy("production", extra), DEPLOY, "")
+    changes.apply(change.add_item("production", "flags", "theirs", {}), ana, "")
+    changes.apply(change.archive_flag("production", "gone"), ana, "")
+    edited(changes, store, ana)
+    changes.apply(change.deploy("production", text + "\n  gone: {}\n"), DEPLOY, "")
+    there = {key for section, key in store.document("production").document.items}
+    assert "theirs" in there
+    assert not {"mine", "gone"} & there
+
+
+def test_the_first_deploy_to_a_document_of_others_changes_none_of_its_items(
+    pushed: Changes, text: str, store: Store
+) -> None:
+    """Nobody knows what the file was made from: it may only add, the rest is a conflict."""
+    with pytest.raises(MergeConflictError):
+        mine = text.replace("share: 5%", "share: 7%")
+        pushed.apply(change.deploy("production", mine), DEPLOY, "")
+    start, end = text.index("  new_ranker:"), len(text)
+    done = pushed.apply(
+        change.deploy("production", text[:start] + "  extra: {}\n" + text[end:]), DEPLOY, ""
+    )
+    assert done.changed == (("flags", "extra"),)
+    assert ("flags", "new_ranker") in store.document("production").document.items
+
+
+def test_each_environment_and_each_sender_has_a_base_of_its_own(
+    changes: Changes, ana: Actor, text: str, store: Store
+) -> None:
+    """The first deploy elsewhere goes in byte for byte, as ever; pushes do not touch the base."""
+    for env in ("production", "staging"):
+        changes.apply(change.deploy(env, text), DEPLOY, "")
+        assert store.document(env).document.text == text
+    source = "command flagloop serve"
+    changes.apply(change.push("production", text + "\n# ana's\n"), ana, "")
+    for env in ("production", "staging"):
+        own = store.own_base(env, source)
+        assert own is not None
+        assert own.text == text
+    assert store.own_base("production", "person ana@example.com") is not None
+    assert store.own_base("staging", "person ana@example.com") is None
+
+
+def test_a_fresh_checkout_undoes_nothing_that_others_did(
+    pushed: Changes, ana: Actor, text: str, store: Store
+) -> None:
+    """A job that pushes without a base is merged against its own last push."""
+    job = Actor("key", "ci (key 1)")
+    pushed.apply(change.push("production", text), job, "")
+    pushed.apply(change.set_share("production", "new_checkout", "canary", "50%"), ana, "")
+    theirs = edited(pushed, store, ana)
+    assert not pushed.apply(change.push("production", text), job, "").applied
+    assert store.document("production").document.text == theirs
+    with pytest.raises(MergeConflictError):
+        mine = text.replace("share: 5%", "share: 7%")
+        pushed.apply(change.push("production", mine), job, "")
+
+
+def test_the_first_push_without_a_base_tells_what_it_undoes(
+    pushed: Changes, ana: Actor, text: str, store: Store
+) -> None:
+    """Its base is the last push of anybody, which may be later than the file."""
+    job = Actor("key", "ci (key 1)")
+    pushed.apply(change.set_share("production", "new_checkout", "canary", "50%"), ana, "")
+    pushed.apply(change.add_item("production", "flags", "extra", {}), ana, "")
+    edited(pushed, store, ana)
+    undoes = [
+        {"section": s, "key": k, "revision": n, "actor": "ana@example.com", "action": action}
+        for s, k, n, action in (
+            ("flags", "cta_color", 5, "push"),
+            ("flags", "new_checkout", 3, "share"),
+            ("flags", "extra", 4, "add"),
+        )
+    ]
+    assert pushed.preview(change.push("production", text), job).details == {"undoes": undoes}
+    done = pushed.apply(change.push("production", text), job, "")
+    assert done.details == {"undoes": undoes}
+    mine = text.replace("share: 5%", "share: 7%")
+    assert pushed.apply(change.push("production", mine), job, "").details == {}

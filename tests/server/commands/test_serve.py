@@ -191,6 +191,34 @@ def test_flags_are_merged_at_each_start(tmp_path: Path, start_server: Any) -> No
     assert "theirs" in text
 
 
+def test_a_restart_with_the_same_file_takes_nothing_back(tmp_path: Path, start_server: Any) -> None:
+    """What people did by share, page and push stays; a changed file tells what it took."""
+    from flagloop_server.changes import Changes, push, set_share
+    from flagloop_server.store import SYSTEM, Store
+
+    data, file = tmp_path / "data", tmp_path / "deploy.yaml"
+    canary = "    rules:\n      - {name: canary, share: 5%, serve: on}\n"
+    file.write_text(f"version: 1\nflags:\n  a:\n{canary}  b: {{description: one}}\n  c: {{}}\n")
+    options = ("--flags", str(file), "--env", "development")
+    start_server(data, *options).stop()
+    with Store(data) as store:
+        changes = Changes(store)
+        changes.apply(set_share("development", "a", "canary", "50%"), SYSTEM, "")
+        pulled = store.document("development").document.text
+        text = pulled.replace("one", "two")
+        changes.apply(push("development", text, base=pulled), SYSTEM, "")
+    server = start_server(data, *options)
+    server.stop()
+    assert "has nothing new for development" in "\n".join(server.said)
+    assert "  kept     flags.a  (changed on the server)" in server.said
+    assert document(data) == text
+    file.write_text(file.read_text().replace("  c: {}", "  d: {}"))
+    server = start_server(data, *options)
+    server.stop()
+    assert {"  taken    flags.d", "  archived flags.c"} <= set(server.said)
+    assert document(data) == text.replace("  c: {}", "  d: {}")
+
+
 def test_a_taken_port_is_told_with_what_to_do(tmp_path: Path) -> None:
     """It is the port and not the folder, and no key is spent."""
     with socket.create_server(("127.0.0.1", 0)) as other:
