@@ -80,7 +80,7 @@ class Admin:
 
     def push(self, body: Mapping[str, Any], file: str) -> dict[str, Any]:
         """Merge a file: environment, revision, applied, taken, kept, archived, removed, ignored,
-        problems. Raises ItemConflictError, and DocumentError with places in `file`.
+        undoes, problems. Raises ItemConflictError, and DocumentError with places in `file`.
         """
         return self._call("POST", f"{self._place}/push", body, file)
 

@@ -59,9 +59,11 @@ def push(
         if not as_json:
             _print_conflicts(problem.items)
         names = ", ".join(problem.conflicts) or str(problem)
+        # pull cannot merge into a file of unknown origin, a push makes its origin known
+        then = "push it" if copy is None else f"`flagloop pull {file}`"
         raise ItemConflictError(
             f"nothing was applied: {file} and {admin.environment} both changed {names}. "
-            f"Put the server's text of these into the file, `flagloop pull {file}`, change them "
+            f"Put the server's text of these into the file, {then}, change them "
             "again and push (--base and the server's revision would undo every change of others "
             "that the file does not have)",
             problem.items,
@@ -210,10 +212,22 @@ def _tell_push(file: Path, answer: Mapping[str, Any], dry_run: bool) -> None:
         for ref in answer.get(word) or []:
             note = "  (changed on the server; pull brings it)" if word == "kept" else ""
             click.echo(f"  {word:<9}{item_name(ref['section'], ref['key'])}{note}")
+    for one in answer.get("undoes") or []:
+        click.echo(undone_text(one, dry_run), err=True)
     for one in answer.get("ignored") or []:
         click.echo(ignored_text(one))
     for problem in warnings_of(answer):
         click.echo(problem.render(str(file)), err=True)
+
+
+def undone_text(one: Mapping[str, Any], dry_run: bool) -> str:
+    """What a push that knew no base of the file made of an item that somebody else wrote."""
+    name = item_name(str(one.get("section")), str(one.get("key")))
+    word = "would replace" if dry_run else "replaced"
+    return (
+        f"warning: this {word} what {one.get('actor')} made of {name} in revision "
+        f"{one.get('revision')} ({one.get('action')}): this key never pushed here without a base"
+    )
 
 
 def ignored_text(one: Mapping[str, Any]) -> str:

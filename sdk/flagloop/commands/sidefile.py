@@ -1,7 +1,7 @@
 """`.<file>.flagloop`: what a file looked like when it and a server last agreed.
 
 It is the base of the three-way merge of `push` and `pull`, one copy for each environment. It may
-be committed beside the file or ignored; without it a push uses the last push to the environment.
+be committed beside the file or ignored; without it a push uses what its key pushed last without.
 """
 
 from __future__ import annotations

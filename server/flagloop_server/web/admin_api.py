@@ -85,6 +85,7 @@ def push(env: str) -> dict[str, Any]:
         "revision": done.revision,
         "applied": done.applied,
         **merged(done.merge, done.problems),
+        "undoes": done.details.get("undoes", []),
     }
 
 
@@ -101,6 +102,7 @@ def preview(env: str, change: Change, who: Identity) -> dict[str, Any]:
         "revision": seen.base.revision,
         "applied": False,
         **merged(seen.merge, seen.problems),
+        "undoes": seen.details.get("undoes", []),
     }
 
 

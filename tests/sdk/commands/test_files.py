@@ -53,7 +53,7 @@ def sent() -> Any:
 
 @responses.activate
 def test_a_first_push_sends_the_text_without_a_base(run: Run, file: Path) -> None:
-    """The server then takes the last push to the environment."""
+    """The server then takes what the key pushed last without one."""
     responses.post(f"{PLACE}/push", json=pushed())
     result = run("push", file, "--reason", "spring", *ON)
     assert result.exit_code == 0
@@ -63,6 +63,16 @@ def test_a_first_push_sends_the_text_without_a_base(run: Run, file: Path) -> Non
         "dry_run": False,
         "reason": "spring",
     }
+
+
+@responses.activate
+def test_what_a_push_without_a_base_undoes_is_told(run: Run, file: Path) -> None:
+    """Who did it and when, on stderr; a dry run says that it would."""
+    one = {"section": "flags", "key": "a", "revision": 7, "actor": "ana", "action": "share"}
+    responses.post(f"{PLACE}/push", json=pushed(undoes=[one]))
+    told = "this would replace what ana made of flags.a in revision 7 (share)"
+    assert told in run("push", file, "--dry-run", *ON).stderr
+    assert told.replace("would replace", "replaced") in run("push", file, *ON).stderr
 
 
 @responses.activate

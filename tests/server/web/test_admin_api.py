@@ -52,6 +52,24 @@ def test_environments_have_lineages_of_their_own(admin: Any) -> None:
     assert len(set(names)) == len(names) == 2
 
 
+def test_a_push_without_a_base_tells_what_it_undoes(caller: Any, admin: Any) -> None:
+    """By item, with who did it and when; the key's next push has a base of its own."""
+    old = admin("GET", f"{PRODUCTION}/document")[1]["text"]
+    admin("POST", f"{PRODUCTION}/flags/cta_color/rules/canary/share", {"share": "50%"})
+    new = admin("GET", f"{PRODUCTION}/document")[1]["text"]
+    admin("POST", f"{PRODUCTION}/push", {"text": new, "base_text": new})
+    job = caller()
+    for body in ({"text": old, "dry_run": True}, {"text": old}):
+        status, answer = job("POST", f"{PRODUCTION}/push", body)
+        (one,) = answer["undoes"]
+        assert (status, one["key"], one["action"]) == (200, "cta_color", "share")
+        assert one["actor"].startswith("laptop (key ")
+    admin("POST", f"{PRODUCTION}/push", {"text": new, "base_text": old})
+    status, answer = job("POST", f"{PRODUCTION}/push", {"text": old})
+    assert (answer["applied"], answer["undoes"]) == (False, [])
+    assert admin("GET", f"{PRODUCTION}/document")[1]["text"] == new
+
+
 def test_a_push_tells_what_it_took(caller: Any) -> None:
     """Added, changed and dropped items by name; a second push changes nothing."""
     admin = caller()
