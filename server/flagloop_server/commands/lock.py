@@ -13,12 +13,14 @@ from flagloop_server.backup import UNFINISHED
 
 NAME = "serve.lock"
 _INSTANT = 0.05
+_LONGEST = 4096
 
 
 @contextmanager
-def sole_server(data: Path, *, restoring: bool = False) -> Iterator[None]:
+def sole_server(data: Path, *, url: str = "", restoring: bool = False) -> Iterator[None]:
     """Hold the folder (made when missing) for this server; most commands do not ask for it.
 
+    `url` is where people reach it, for `served_url`.
     Raises BlockingIOError where another server holds it, other OSErrors for the disk and for a
     folder whose restore was cut off (not when `restoring`). The lock is the kernel's, so it ends
     with its process, however that ended; the file stays.
@@ -32,7 +34,7 @@ def sole_server(data: Path, *, restoring: bool = False) -> Iterator[None]:
         try:
             _take(descriptor)
         except BlockingIOError:
-            process = _process(descriptor)
+            process, *_ = _lines(descriptor)
             whose = f" (process {process})" if process else ""
             raise BlockingIOError(f"another server runs on {data}{whose}") from None
         if not restoring and (data / UNFINISHED).exists():
@@ -41,7 +43,7 @@ def sole_server(data: Path, *, restoring: bool = False) -> Iterator[None]:
                 f" flagloop backup restore FILE --data {data} --force"
             )
         os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
+        os.write(descriptor, f"{os.getpid()}\n{url}\n".encode())
         yield
     finally:
         os.close(descriptor)
@@ -52,6 +54,20 @@ def holder(data: Path) -> str | None:
 
     Raises OSError for a lock that may not be read.
     """
+    lines = _held(data)
+    return None if lines is None else lines[0]
+
+
+def served_url(data: Path) -> str | None:
+    """Where people reach the server that runs on the folder; None where none does.
+
+    Raises OSError for a lock that may not be read.
+    """
+    lines = _held(data)
+    return None if lines is None else lines[1] or None
+
+
+def _held(data: Path) -> list[str] | None:
     try:
         descriptor = os.open(data / NAME, os.O_RDONLY)
     except FileNotFoundError:
@@ -59,7 +75,7 @@ def holder(data: Path) -> str | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _process(descriptor)
+        return _lines(descriptor)
     finally:
         os.close(descriptor)
     return None
@@ -74,5 +90,7 @@ def _take(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _process(descriptor: int) -> str:
-    return os.read(descriptor, 20).decode("ascii", "replace").strip()
+def _lines(descriptor: int) -> list[str]:
+    """The process and the URL; empty texts while they are not written."""
+    lines = os.read(descriptor, _LONGEST).decode("utf-8", "replace").split("\n")
+    return [*lines, "", ""][:2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,15 @@ from flagloop_server.commands.data import (
     print_table,
     roles_text,
 )
+from flagloop_server.commands.lock import served_url
 from flagloop_server.store import Role, User
 
+DEFAULT_URL = "http://127.0.0.1:8377"
 ROLES = ["viewer", "editor", "admin"]
 url_option = click.option(
     "--url",
-    default="http://127.0.0.1:8377",
-    show_default=True,
-    help="Where people reach the server; the link begins with it.",
+    help="Where people reach the server; the link begins with it.  [default: the URL of the"
+    f" server that runs on the folder, else FLAGLOOP_PUBLIC_URL, else {DEFAULT_URL}]",
 )
 
 
@@ -44,12 +46,20 @@ def users() -> None:
 @url_option
 @json_option
 def create(
-    *, data: Path, email: str, name: str, role: Role, environment: str, url: str, as_json: bool
+    *,
+    data: Path,
+    email: str,
+    name: str,
+    role: Role,
+    environment: str,
+    url: str | None,
+    as_json: bool,
 ) -> None:
     """Make a person and print a one-time link to set the password."""
     with opened(data) as store:
         user, token = Auth(store).create_user(email, name, {environment: role}, COMMAND)
-    tell_link(user, f"{url.rstrip('/')}/setup/{token}", as_json)
+        link = setup_url(data, url, token)
+    tell_link(user, link, as_json)
 
 
 @users.command("list")
@@ -72,18 +82,15 @@ def list_users(data: Path, as_json: bool) -> None:
 @click.option("--link", is_flag=True, help="Print a one-time link instead of asking.")
 @url_option
 @json_option
-def passwd(data: Path, email: str, link: bool, url: str, as_json: bool) -> None:
+def passwd(data: Path, email: str, link: bool, url: str | None, as_json: bool) -> None:
     """Set a person's password; asks for it, or reads one line where there is no terminal."""
-    if link:
-        with opened(data) as store:
-            auth = Auth(store)
-            user = auth.user(email)
-            token = auth.setup_link(user.id)
-        tell_link(user, f"{url.rstrip('/')}/setup/{token}", as_json)
-        return
-    password = ask_password()
     with opened(data) as store:
-        Auth(store).set_password(email, password, COMMAND)
+        auth = Auth(store)
+        user = auth.user(email)
+        if link:
+            tell_link(user, setup_url(data, url, auth.setup_link(user.id)), as_json)
+            return
+        auth.set_password(email, ask_password(), COMMAND)
     if as_json:
         print_json({"email": email, "changed": True})
     else:
@@ -96,6 +103,12 @@ def ask_password() -> str:
         return sys.stdin.readline().rstrip("\r\n")
     typed: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
     return typed
+
+
+def setup_url(data: Path, url: str | None, token: str) -> str:
+    """The link under `url`, else under what is known of the folder's server."""
+    found = url or served_url(data) or os.environ.get("FLAGLOOP_PUBLIC_URL") or DEFAULT_URL
+    return f"{found.rstrip('/')}/setup/{token}"
 
 
 def tell_link(user: User, link: str, as_json: bool) -> None:

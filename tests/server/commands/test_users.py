@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +87,34 @@ def test_a_password_link_is_printed_instead(data: Path) -> None:
         auth = Auth(store)
         auth.complete_setup(link.rsplit("/", 1)[1], password=PASSWORD)
         assert auth.sign_in("ana@example.com", PASSWORD, "127.0.0.1")
+
+
+def test_without_a_server_links_begin_with_the_public_url(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `serve` would take it; --url wins."""
+    monkeypatch.setenv("FLAGLOOP_PUBLIC_URL", "https://flags.example.com/")
+    made = created(data, "ana@example.com")
+    assert made["setup_link"].startswith("https://flags.example.com/setup/")
+    made = created(data, "bob@example.com", "--url", "http://other.example.com")
+    assert made["setup_link"].startswith("http://other.example.com/setup/")
+
+
+def test_nobody_is_asked_for_the_password_of_somebody_unknown(data: Path) -> None:
+    """The person is looked up first: a terminal that never answers does not hold it."""
+    ours, theirs = os.pipe()
+    command = [sys.executable, "-m", "flagloop", "users", "passwd", "bob@example.com"]
+    with os.fdopen(ours, "rb") as never, os.fdopen(theirs, "wb"):
+        done = subprocess.run(
+            [*command, "--data", str(data)],
+            stdin=never,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "bob@example.com" in done.stderr
 
 
 @pytest.mark.parametrize(
