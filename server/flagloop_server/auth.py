@@ -46,6 +46,9 @@ _MAY: Mapping[Role, frozenset[str]] = {
 _RANK: Mapping[Role, int] = {"viewer": 0, "editor": 1, "admin": 2}
 
 MINUTE = 60_000
+FIRST_ENVIRONMENTS = {"development": False, "production": True}
+"""What a first start makes, and whether it is marked as production."""
+
 SESSION_LIFE = 7 * 24 * 60 * MINUTE
 SETUP_LIFE = 24 * 60 * MINUTE
 SIGN_IN_LIFE = 60 * MINUTE
@@ -467,7 +470,7 @@ def first_start(store: Store, auth: Auth) -> FirstStart:
     keys: dict[str, str] = {}
     with store.exclusive():
         if not store.environments(archived=True):
-            for key, production in (("development", False), ("production", True)):
+            for key, production in FIRST_ENVIRONMENTS.items():
                 store.create_environment(key, SYSTEM, production=production)
                 _, keys[key] = store.create_key(key, "server", "first server key", SYSTEM)
         token = None if store.people.any_signed_up() else auth.setup_link(None)

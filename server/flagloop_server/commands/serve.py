@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import socket
+import sqlite3
 import sys
 import threading
 from collections.abc import Sequence
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING
 import click
 
 from flagloop.commands.output import item_name
-from flagloop.errors import ConflictError, DocumentError
+from flagloop.document.problem import did_you_mean
+from flagloop.errors import ConflictError, DocumentError, NotFoundError
 from flagloop_server.commands.data import data_option, told
 from flagloop_server.config import Config
 
@@ -101,9 +103,12 @@ def run(config: Config) -> None:
     from flagloop_server.edge.server import allow_many_files, listen
 
     allow_many_files()
-    # Port and lock first: a start that fails must not spend the keys that are shown once.
+    # All that may fail comes first: it must not spend the keys that are shown once.
+    if config.flags is not None:
+        check_environment(config.data, config.environment)
     listener = listen(config.host, config.port)
-    with contextlib.closing(listener), sole_server(config.data):
+    url = public_url(config, listener)
+    with contextlib.closing(listener), sole_server(config.data, url=url):
         from flagloop_server.app import create_app
 
         app = create_app(config)
@@ -130,6 +135,22 @@ def serve_app(app: Application, config: Config, listener: socket.socket) -> None
         stopping=app.edge.stop,
     )
     server.run(sockets=[listener])
+
+
+def check_environment(data: Path, environment: str) -> None:
+    """Raise NotFoundError if the server on this folder, also a new one, will not have it."""
+    from flagloop_server.auth import FIRST_ENVIRONMENTS
+    from flagloop_server.store.inspection import read_only, revisions_of
+
+    known: list[str] = []
+    # a file without the tables is as good as none
+    if (data / "config.db").is_file():
+        with contextlib.suppress(sqlite3.OperationalError), read_only(data / "config.db") as file:
+            known = [key for key, *_ in revisions_of(file)]
+    known = known or list(FIRST_ENVIRONMENTS)
+    if environment not in known:
+        hint = did_you_mean(environment, known) or f"there are {', '.join(known)}"
+        raise NotFoundError(f"--env: no environment '{environment}' in {data}; {hint}")
 
 
 def close_within(app: Application, seconds: float) -> None:

@@ -289,4 +289,41 @@ def test_a_start_that_cannot_be_is_told_in_one_line(tmp_path: Path, trouble: str
     assert "Traceback" not in done.stderr
     told = [line for line in done.stderr.splitlines() if " info " not in line]
     assert len(told) == 1
-    assert data.exists() is (trouble == "environment")
+    assert not data.exists()
+
+
+def test_an_unknown_environment_is_told_before_anything_is_done(
+    tmp_path: Path, start_server: Any
+) -> None:
+    """With the nearest name, also where the server made others than the first two."""
+    from flagloop_server.store import SYSTEM, Store
+
+    data, file = tmp_path / "data", tmp_path / "flags.yaml"
+    file.write_text(START)
+    start_server(data).stop()
+    with Store(data) as store:
+        store.create_environment("staging", SYSTEM)
+    options = ("--flags", str(file), "--env")
+    command = [sys.executable, "-m", "flagloop", "serve", "--data", str(data), "--port", "0"]
+    command += [*options, "stagin"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no environment 'stagin'" in done.stderr
+    assert "did you mean 'staging'" in done.stderr
+    server = start_server(data, *options, "staging")
+    assert "is merged into staging" in "\n".join(server.said)
+    server.stop()
+
+
+def test_links_for_people_begin_with_where_the_server_is(tmp_path: Path, start_server: Any) -> None:
+    """Its port, or its public URL; while none runs what the environment says."""
+    data = tmp_path / "data"
+    create = ("users", "create", "--data", str(data))
+    server = start_server(data)
+    link = flagloop(*create, "ana@example.com")["setup_link"]
+    assert link.startswith(f"{server.url}/setup/")
+    assert requests.get(link, timeout=10).status_code == 200
+    server.stop()
+    start_server(data, "--public-url", "https://flags.example.com/")
+    words = ("users", "passwd", "ana@example.com", "--link", "--data", str(data))
+    assert flagloop(*words)["setup_link"].startswith("https://flags.example.com/setup/")
