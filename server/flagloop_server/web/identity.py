@@ -15,6 +15,7 @@ from flagloop_server.store import EVERYWHERE, Actor, KeyInfo, Role, User, hash_k
 from flagloop_server.web import application
 
 SESSION_COOKIE = "flagloop_session"
+ROLES: tuple[Role, ...] = ("viewer", "editor", "admin")
 LONGEST = 200
 """A longer bearer token is no key of ours and is not hashed."""
 
@@ -98,9 +99,23 @@ def require(action: Action, environment: str) -> Identity:
     found = known()
     if not found.may(action, environment):
         role = found.role(environment)
-        have = f"you are {role} there" if role else "you have no role there"
-        raise ForbiddenError(f"'{action}' in {environment} is not allowed: {have}")
+        who = "you are" if found.key is None else "this key is"
+        have = f"{who} {role} there" if role else "you have no role there"
+        if role is None and found.key is not None:
+            have = f"this key is for {', '.join(found.key.environments)}"
+        mend = _mend(found, action, environment)
+        raise ForbiddenError(f"'{action}' in {environment} is not allowed: {have}; {mend}")
     return found
+
+
+def _mend(who: Identity, action: Action, environment: str) -> str:
+    role = next(one for one in ROLES if allows(one, action))
+    if who.key is None:
+        return f"an admin can make you {role} there, under People"
+    return (
+        "make another on the server: "
+        f"flagloop keys create --kind admin --env {environment} --role {role}"
+    )
 
 
 def require_server_admin() -> Identity:

@@ -315,7 +315,12 @@ def test_a_key_of_one_environment_is_nothing_in_another(
 ) -> None:
     """403 for every action elsewhere, and the list shows only what it may see."""
     who = caller("development", "admin")
-    assert who("GET", f"{PRODUCTION}/document")[0] == 403
+    status, answer = who("GET", f"{PRODUCTION}/document")
+    assert status == 403
+    assert answer["error"]["message"] == (
+        "'view' in production is not allowed: this key is for development; make another on the "
+        "server: flagloop keys create --kind admin --env production --role viewer"
+    )
     assert who("POST", f"{PRODUCTION}/flags/cta_color/kill", {"reason": "x"})[0] == 403
     assert who("POST", "/environments", {"key": "qa"})[0] == 403
     _, listed = who("GET", "/environments")
