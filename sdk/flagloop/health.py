@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from flagloop.sync.refresh import Refresh
     from flagloop.sync.source import Snapshot
 
+LONG_WAIT = 2.0
+"""Seconds after which a first request without an answer is a problem."""
+
 
 def health(
     snapshot: Snapshot | None,
@@ -67,10 +70,14 @@ def _problem(
 ) -> str | None:
     if fresh["error"]:
         return f"definitions: {fresh['error']}"
+    if (fresh["waiting"] or 0) >= LONG_WAIT:
+        told = f"no answer yet from {fresh['source']}, asking for {fresh['waiting']:.0f} s"
+        return f"definitions: {told}"
     for part, text in fresh["notes"].items():
         return f"{part}: {text}"
     if broken:
-        return f"{broken[0]['path']}: {broken[0]['message']}"
+        hint = f" ({broken[0]['hint']})" if broken[0]["hint"] else ""
+        return f"{broken[0]['path']}: {broken[0]['message']}{hint}"
     if sent is not None and sent["last_error"]:
         return f"events: {sent['last_error']}"
     if sent is not None and sent["lost"]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -56,6 +59,14 @@ class Scene:
         """What `status()` would say now."""
         parts = (self.snapshot, self.ruleset, self.refresh, self.delivery, self.failures)
         return health(*parts, now=self.clock.now, **more)
+
+
+def until(done: Callable[[], Any]) -> None:
+    """Ask again and again for at most ten seconds."""
+    end = time.monotonic() + 10
+    while not done():
+        assert time.monotonic() < end
+        threading.Event().wait(0.01)
 
 
 @pytest.fixture
@@ -120,6 +131,62 @@ def test_the_definitions_in_force_are_named(scene: Scene) -> None:
     assert told["problem"] is None
 
 
+class Silent(Source):
+    """A source that answers only when a test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.answered = threading.Event(), threading.Event()
+
+    def fetch(self, revision: str | None) -> Snapshot | None:
+        """The answer, in the end."""
+        self.asked.set()
+        self.answered.wait(10)
+        return super().fetch(revision)
+
+
+@pytest.mark.parametrize("answer", [None, TransportError("away")])
+def test_a_first_request_without_an_answer_is_told_after_seconds(
+    scene: Scene, answer: Exception | None
+) -> None:
+    """Whom it asks and for how long, until there is any answer."""
+    source = Silent()
+    source.answer = answer
+    scene.refresh = Refresh(source, lambda _: None, clock=scene.clock)
+    assert scene.told()["problem"] is None
+    scene.refresh.start()
+    assert source.asked.wait(10)
+    scene.clock.advance(1)
+    assert scene.told()["problem"] is None
+    scene.clock.advance(4)
+    told = scene.told()
+    assert told["problem"] == "definitions: no answer yet from source, asking for 5 s"
+    assert told["refresh"]["waiting"] == 5
+    source.answered.set()
+    if answer is None:
+        assert scene.refresh.wait_first(10)
+    else:
+        until(lambda: scene.told()["refresh"]["failures_ever"])
+    scene.clock.advance(60)
+    told = scene.told()
+    assert told["refresh"]["waiting"] is None
+    assert told["problem"] == (None if answer is None else "definitions: away")
+    assert scene.refresh.stop(10)
+
+
+def test_events_that_found_no_room_are_told(scene: Scene) -> None:
+    """Also while nothing was sent yet, so that there is no error of sending."""
+    sent: list[bytes] = []
+    with contextlib.closing(Delivery(sent.append, background=False, queue=2)) as delivery:
+        delivery.adopt(Ruleset({}))
+        scene.delivery = delivery
+        for n in range(5):
+            delivery.track("sign_up", {"key": f"u-{n}"})
+        told = scene.told()
+    assert told["delivery"]["last_error"] is None
+    assert told["problem"] == "events were lost: 3 queue_full"
+
+
 def test_the_first_problem_is_the_one_that_matters_most(scene: Scene, delivery: Delivery) -> None:
     """Each trouble hides those below it: definitions, copy, flags, sending, losses, failures."""
     scene.failures = {"KeyError": 2}
@@ -142,7 +209,7 @@ def test_the_first_problem_is_the_one_that_matters_most(scene: Scene, delivery: 
         "the server never got what was reported: 4 counts",
         "events were lost: 1 invalid (the user has no key, so the event would belong to nobody)",
         "events: away",
-        "flags.a.dfault: unknown word 'dfault' in a flag",
+        "flags.a.dfault: unknown word 'dfault' in a flag (did you mean 'default'?)",
         "cache: it is damaged",
         "definitions: no answer",
     ]

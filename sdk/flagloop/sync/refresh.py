@@ -49,6 +49,7 @@ class Refresh(forking.Forkable):
         self._spread = spread
         self._revision = known
         self._succeeded_at: float | None = None
+        self._started_at: float | None = None
         # Texts, not the exception: its traceback would keep every frame and body alive.
         self._error: str | None = None
         self._problems: list[Problem] = []
@@ -96,12 +97,14 @@ class Refresh(forking.Forkable):
 
     def state(self) -> dict[str, Any]:
         """How fresh: source, revision, age (seconds since the source last answered, None: never),
+        waiting (seconds since the first request began, None: it was answered, well or badly),
         error (text), problems (of a document), failures (in a row), failures_ever, notes.
         """
         with self._condition:
             at = self._succeeded_at
             return {
                 "source": self._source.name,
+                "waiting": self._waiting(),
                 "revision": self._revision,
                 "age": None if at is None else max(0.0, self._clock() - at),
                 "error": self._error,
@@ -159,6 +162,13 @@ class Refresh(forking.Forkable):
             self._error = str(problem)
             return
         self._thread = thread
+        self._started_at = self._clock() + delay
+
+    def _waiting(self) -> float | None:
+        heard = self._succeeded_at is not None or self._failures_ever > 0
+        if heard or self._started_at is None or self._thread is None:
+            return None
+        return max(0.0, self._clock() - self._started_at)
 
     def _run(self, delay: float) -> None:
         while self._pause(delay):
