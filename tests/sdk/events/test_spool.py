@@ -74,9 +74,14 @@ def test_a_sound_process_leaves_no_trace(machine: Any) -> None:
         "batches": 0, "events": 0, "bytes": 0, "oldest": None, "problem": None,
     }  # fmt: skip
     assert file.stat().st_size < 200_000
-    world.outbox.abandon()
-    assert list(machine.folder.iterdir()) == []
     assert len(machine.units) == 1000
+    machine.kill(world)
+    tries = len(machine.tries)
+    later = machine.process()
+    later.run(10)
+    later.outbox.abandon()
+    assert len(machine.tries) == tries
+    assert list(machine.folder.iterdir()) == []
 
 
 def test_status_tells_how_much_waits_and_how_old(machine: Any) -> None:
@@ -120,6 +125,23 @@ def test_the_oldest_is_lost_over_the_limit_and_told(machine: Any) -> None:
     assert machine.rows["spool_full"] == 30_000 - len(units)
     assert machine.rows["counted"] + world.outbox.lost_rows["counts"] == 30_000
     assert machine.files()[0].stat().st_size < 1_000_000
+
+
+def test_processes_that_die_one_after_the_other_use_one_file(machine: Any) -> None:
+    """Each goes on with what the last one left, also one that ends before it looked around."""
+    machine.down = True
+    names = []
+    for n in range(5):
+        world = machine.process()
+        names += machine.track(world, n * 10, n * 10 + 10)
+        world.outbox.seal(1)
+        assert world.spool.status()["events"] == len(names)
+        assert world.spool.status()["problem"] is None
+        machine.kill(world)
+        assert len(machine.files()) == 1
+    machine.down = False
+    machine.process().run(1)
+    assert [one["units"]["key"] for one in machine.stored.values()] == names
 
 
 def test_each_living_process_has_a_file_of_its_own(machine: Any) -> None:
@@ -188,6 +210,19 @@ def test_a_disk_that_takes_nothing_leaves_the_memory_queue(machine: Any, tmp_pat
     later = machine.process()
     later.run(5)
     assert machine.units == names
+
+
+def test_events_go_out_although_the_disk_takes_nothing(machine: Any) -> None:
+    """From memory, each once; the folder is not waited for."""
+    machine.folder.write_text("no folder")
+    world = machine.process(events=10)
+    names = machine.track(world, 0, 25)
+    assert world.flush()
+    assert machine.units == names
+    assert len(machine.tries) == 3
+    assert world.outbox.queued == 0
+    world.run(60)
+    assert len(machine.tries) == 3
 
 
 def test_what_is_left_in_memory_at_the_end_is_a_counted_loss(machine: Any) -> None:
@@ -288,7 +323,8 @@ def test_nothing_is_lost_or_doubled(
 ) -> None:
     """Over failures, crashes, restarts and adoption each event is stored exactly once.
 
-    All but what a crash finds in no batch yet. The counts of evaluations agree likewise.
+    All but what a crash finds in no batch yet. No evaluation is counted twice, and without a
+    crash none is missing.
     """
     machine = machine.__class__(tmp_path_factory.mktemp("spool"))
     mode = ["ok"]
@@ -316,14 +352,15 @@ def test_nothing_is_lost_or_doubled(
         world.outbox._send = server
         return world
 
-    living, tracked, forgotten = [begin()], 0, 0
+    living, tracked, forgotten, evaluated, crashes = [begin()], 0, 0, 0, 0
 
     def act(world: Any, work: Callable[[], Any]) -> None:
-        nonlocal forgotten
+        nonlocal forgotten, crashes
         try:
             work()
         except machine.Death:
             forgotten += machine.kill(world)
+            crashes += 1
             living.remove(world)
             living.append(begin())
 
@@ -331,6 +368,8 @@ def test_nothing_is_lost_or_doubled(
         world = living[-1]
         if what == "track":
             machine.track(world, tracked, tracked + value)
+            world.decide("plain", {"key": "u"})
+            evaluated += 1
             tracked += value
         elif what == "run":
             act(world, lambda world=world, value=value: world.run(value))
@@ -338,6 +377,7 @@ def test_nothing_is_lost_or_doubled(
             mode[0] = value
         elif what == "kill":
             forgotten += machine.kill(world)
+            crashes += 1
             living[-1] = begin()
         elif what == "end":
             world.outbox.abandon()
@@ -356,4 +396,6 @@ def test_nothing_is_lost_or_doubled(
     for world in living:
         world.outbox.abandon()
     assert len(machine.units) == len(set(machine.units)) == tracked - forgotten
+    assert machine.rows["counted"] <= evaluated
+    assert machine.rows["counted"] == evaluated or crashes
     assert list(machine.folder.iterdir()) == []
