@@ -74,33 +74,39 @@ def test_what_is_gone_is_not_asked() -> None:
 
 
 def test_a_fork_in_a_signal_handler_while_another_goes_on() -> None:
-    """A fork inside of the preparation for a fork leaves no lock held in either process."""
-    inner: list[bool] = []
+    """A fork in the middle of the preparation for a fork leaves no lock held in any process."""
+    parts: list[Any] = []
+
+    def free() -> bool:
+        """Whether another thread gets through every part."""
+
+        def use() -> None:
+            for one in (first, last):
+                one.state()
+                one.stop(0.0)
+            delivery.close(5)
+
+        user = threading.Thread(target=use)
+        user.start()
+        user.join(10)
+        return not user.is_alive()
 
     class Forks(Part):
         def _before_fork(self) -> None:
-            if not inner:
-                inner.append(True)
-                inner.append(fork(lambda: True))
+            if not parts:
+                parts.append(True)
+                parts.append(fork(lambda: True))
 
-    told: list[tuple[int, str]] = []
-    kept = Forks(0, told)
-    forking.keep(kept)
-    # Its locks are taken after the interruption: the inner fork must not release them twice.
+    first = Refresh(StaticSource({}), lambda _: None)
+    kept = Forks(forking.DELIVERY, [])
     delivery = Delivery(lambda _: None)
-    refresh = Refresh(StaticSource({}), lambda _: None)
-    assert fork(lambda: refresh.stop(0.0) and delivery.flush(5))
-    assert inner == [True, True]
-
-    def use() -> None:
-        refresh.stop()
-        delivery.close(5)
-        forking.keep(Part(0, told))
-
-    done = threading.Thread(target=use, daemon=True)
-    done.start()
-    done.join(10)
-    assert not done.is_alive()
+    last = Refresh(StaticSource({}), lambda _: None)
+    last._rank = forking.RULESET
+    for one in (kept, delivery):
+        forking.keep(one)
+    assert fork(free)
+    assert parts == [True, True]
+    assert free()
 
 
 def test_a_client_that_is_collected_in_the_middle_of_a_fork(until: Any) -> None:
