@@ -114,6 +114,7 @@ class Outbox:
         self._chunk: list[Any] = []
         self._next = 0
         self._taken = 0
+        self._made: Batch | None = None
         self._whole: Batch | None = None
         self._parts: deque[Batch] = deque()
         self._settled = 0
@@ -135,7 +136,10 @@ class Outbox:
     @property
     def queued(self) -> int:
         """Records that are neither acknowledged nor lost."""
-        return self.waiting + self._queue.events - self._settled
+        # Rather one batch too many, while it is made, than a moment at which all seems done.
+        made = self._made
+        new = len(made.events) if made is not None else 0
+        return new + self.waiting + self._queue.events - self._settled
 
     @property
     def retry_in(self) -> float | None:
@@ -305,11 +309,13 @@ class Outbox:
             counts=sources.counts.take(COUNT_ROWS),
             contexts=sources.reservoir.drain(),
         )
+        self._made = batch
         self._fill(batch)
         if self.waiting < self._policy.events:
             self._tick = now + self._policy.interval
         if batch:
             self._queue.put(batch)
+        self._made = None
         built = self._taken - (len(self._chunk) - self._next) // STRIDE
         if self._goal is not None and built >= self._goal and not len(sources.counts):
             self._mark = self._queue.last
@@ -335,12 +341,12 @@ class Outbox:
             text = origin.text(identity, payload, at)
             if len(text) > left and len(text) <= room // 2:
                 return
-            self._next += STRIDE
             if len(text) > left:
                 self._from.losses.add("too_large", origin.flag, origin.variant)
-                continue
-            left -= len(text) + 1
-            batch.events.append(text)
+            else:
+                left -= len(text) + 1
+                batch.events.append(text)
+            self._next += STRIDE
 
     def _deliver(self, batch: Batch) -> None:
         """Send, without the lock."""
