@@ -49,8 +49,9 @@ class _Forks:
         self._lock.acquire()
         held: list[Forkable] = []
         self._held.append(held)
-        for one in sorted(self._live, key=lambda one: one._rank):
+        for one in self._ranked():
             one._before_fork()
+            # Only now: a fork that comes in between must not release what is not yet taken.
             held.append(one)
 
     def in_parent(self) -> None:
@@ -59,11 +60,17 @@ class _Forks:
         self._lock.release()
 
     def in_child(self) -> None:
-        for one in reversed(self._held.pop()):
+        self._held.pop()
+        self._lock = threading.RLock()
+        for outer in self._held:
+            # What an interrupted fork had taken is made anew below; it still gives this back.
+            self._lock.acquire()
+            outer.clear()
+        for one in reversed(self._ranked()):
             one._after_fork_in_child()
-        for held in self._held:
-            held.clear()  # of a fork that this one came into the middle of: all is new here
-        self._lock.release()
+
+    def _ranked(self) -> list[Forkable]:
+        return sorted(self._live, key=lambda one: one._rank)
 
 
 _forks = _Forks()

@@ -216,5 +216,6 @@ def test_the_first_problem_is_the_one_that_matters_most(scene: Scene, delivery: 
     told = scene.told()
     assert [one["path"] for one in told["broken"]] == ["flags.a.dfault"]
     assert told["failures"] == {"KeyError": 2}
+    assert told["failures"] is not scene.failures
     assert told["refresh"]["error"] == "no answer"
     assert told["delivery"]["lost"] == {"invalid": 1}
