@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from typing import Any
 
@@ -146,3 +147,57 @@ def test_latency_is_in_milliseconds(
     assert client.flush(10)
     (event,) = sink.events
     assert (event["event"], event["value"]) == ("latency_ms", 250.0)
+
+
+class Server(ThreadingHTTPServer):
+    """Answers with one ruleset and counts the connections that are open."""
+
+    daemon_threads = True
+    connections = 0
+    ever = 0
+
+    class Handler(BaseHTTPRequestHandler):
+        """Counts its connection."""
+
+        protocol_version = "HTTP/1.1"
+        server: Server
+
+        def handle(self) -> None:
+            """All requests of one connection."""
+            self.server.connections += 1
+            self.server.ever += 1
+            try:
+                super().handle()
+            except ConnectionError:
+                pass
+            finally:
+                self.server.connections -= 1
+
+        def do_GET(self) -> None:
+            """The ruleset."""
+            found = self.path == "/api/v1/ruleset"
+            body = b'{"format": 1, "revision": "k.1", "flags": {}}' if found else b""
+            self.send_response(200 if found else 404)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: Any) -> None:
+            """Tests are quiet."""
+
+
+def test_closing_leaves_no_connection_open(until: Any) -> None:
+    """A server is not to hold places for clients that are closed."""
+    server = Server(("127.0.0.1", 0), Server.Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        client = Client(f"http://127.0.0.1:{server.server_address[1]}", key="fl_srv_x")
+        assert client.wait(10)
+        assert server.ever
+        client.close(5)
+        until(lambda: server.connections == 0)
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)

@@ -219,8 +219,7 @@ class Instance:
     """This process: `mapping()` is its wire form; a forked child gets an id of its own."""
 
     def __init__(self) -> None:
-        self._pid = 0
-        self._id = ""
+        self._ids: dict[int, str] = {}
 
     @property
     def id(self) -> str:
@@ -230,9 +229,9 @@ class Instance:
     def mapping(self) -> JSON:
         """`{"id", "host", "pid"}`."""
         pid = os.getpid()
-        if pid != self._pid:
-            self._pid, self._id = pid, uuid7()
-        return {"id": self._id, "host": _host(), "pid": pid}
+        # The refreshing and the delivering thread may ask at once: both get the same.
+        known = self._ids.get(pid) or self._ids.setdefault(pid, uuid7())
+        return {"id": known, "host": _host(), "pid": pid}
 
 
 def _host() -> str:

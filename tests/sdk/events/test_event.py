@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import sys
+import threading
 import uuid
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -240,3 +242,28 @@ def test_origins_name_what_a_loss_is_about() -> None:
     event = tracked("e", {"key": "u"}, ["key"])
     assert isinstance(event, Event)
     assert event.flag is None
+
+
+def test_threads_that_ask_at_once_get_one_instance() -> None:
+    """Polls and reports begin at the same moment, and are to be known as the same process."""
+    barrier = threading.Barrier(4)
+    told: list[list[str]] = [[] for _ in range(4)]
+    instances = [Instance() for _ in range(300)]
+
+    def ask(answers: list[str]) -> None:
+        for instance in instances:
+            barrier.wait(10)
+            answers.append(instance.id)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=ask, args=(answers,)) for answers in told]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+    finally:
+        sys.setswitchinterval(before)
+    assert len(told[0]) == len(set(told[0])) == 300
+    assert told[1:] == [told[0]] * 3
