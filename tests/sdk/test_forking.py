@@ -73,40 +73,46 @@ def test_what_is_gone_is_not_asked() -> None:
     assert told == []
 
 
-def test_a_fork_in_a_signal_handler_while_another_goes_on() -> None:
-    """A fork in the middle of the preparation for a fork leaves no lock held in any process."""
-    parts: list[Any] = []
+@pytest.mark.parametrize("side", ["in_parent", "in_child"])
+def test_a_fork_that_comes_into_the_middle_of_another(side: str) -> None:
+    """A signal handler that forks while a fork is prepared leaves no lock held on either side.
 
-    def free() -> bool:
-        """Whether another thread gets through every part."""
-
-        def use() -> None:
-            for one in (first, last):
-                one.state()
-                one.stop(0.0)
-            delivery.close(5)
-
-        user = threading.Thread(target=use)
-        user.start()
-        user.join(10)
-        return not user.is_alive()
+    The hooks are called without a fork: other libraries' hooks may not bear one inside of one.
+    """
+    hooks = forking._forks
+    interrupted: list[bool] = []
 
     class Forks(Part):
         def _before_fork(self) -> None:
-            if not parts:
-                parts.append(True)
-                parts.append(fork(lambda: True))
+            if not interrupted:
+                interrupted.append(True)
+                hooks.before()
+                getattr(hooks, side)()
 
     first = Refresh(StaticSource({}), lambda _: None)
     kept = Forks(forking.DELIVERY, [])
+    forking.keep(kept)
     delivery = Delivery(lambda _: None)
     last = Refresh(StaticSource({}), lambda _: None)
     last._rank = forking.RULESET
-    for one in (kept, delivery):
-        forking.keep(one)
+
+    def use() -> None:
+        """What another thread does with every part."""
+        for one in (first, last):
+            one.state()
+            one.stop(0.0)
+        delivery.close(5)
+        forking.keep(kept)
+
+    def free() -> bool:
+        hooks.before()
+        hooks.in_parent()
+        user = threading.Thread(target=use, daemon=True)
+        user.start()
+        user.join(10)
+        return bool(interrupted) and not user.is_alive()
+
     assert fork(free)
-    assert parts == [True, True]
-    assert free()
 
 
 def test_a_client_that_is_collected_in_the_middle_of_a_fork(until: Any) -> None:
