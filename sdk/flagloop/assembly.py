@@ -95,6 +95,7 @@ class Assembly:
         transport: Transport | None,
         options: Options,
         first: Snapshot | None,
+        refresh: type[Refresh] = Refresh,
     ) -> None:
         self._clock = options.get("clock") or time.time
         self._transport = transport
@@ -110,7 +111,7 @@ class Assembly:
         else:
             self._apply(first)
         known = None if first is None else first.revision
-        self._refresh = Refresh(source, _weakly(self), options.get("interval"), known=known)
+        self._refresh = refresh(source, _weakly(self), options.get("interval"), known=known)
         # Nobody needs the threads of a client that was thrown away without `close`.
         weakref.finalize(self, _let_go, self._refresh, self._delivery).atexit = False
         if first is None or first.origin != "document":

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from flagloop.assembly import Assembly
 from flagloop.context import as_mapping
 from flagloop.errors import ConfigError, TransportError
-from flagloop.options import LocalOptions, Options, check
+from flagloop.options import LocalOptions, ServerOptions, check
+from flagloop.sync.refresh import Refresh
 from flagloop.sync.source import FileSource, ServerSource, StaticSource
 
 if TYPE_CHECKING:
@@ -32,10 +33,11 @@ class Client(Assembly):
     `Client(url, key=...)` asks a server (defaults: FLAGLOOP_URL, FLAGLOOP_KEY) and reports to it;
     the constructor waits for no network: until the first answer `wait` tells, every flag gives
     the caller's default. `cache` is a folder that keeps the last good definitions for a start
-    while the server is away. Options: `interval` seconds between polls (10; a file: 1),
-    `exposures=False` sends counts but neither exposures nor contexts, `events` a callable that
-    gets each batch instead of the server, `queue` the events that may wait (100,000), `clock`
-    epoch seconds.
+    while the server is away. Changes come by the server's stream, or by polls where no stream
+    gets through; `stream=False` only polls. Options: `interval` seconds between polls (10; a
+    file: 1), `exposures=False` sends counts but neither exposures nor contexts, `events` a
+    callable that gets each batch instead of the server, `queue` the events that may wait
+    (100,000), `clock` epoch seconds.
 
     `spool` is a folder where events wait on disk: they are there within a second, and stay until
     the server has them, also for the next process; at most `spool_mb` megabytes (256).
@@ -52,11 +54,11 @@ class Client(Assembly):
         *,
         key: str | None = None,
         cache: str | os.PathLike[str] | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[ServerOptions],
     ) -> None:
         from flagloop.sync.transport import Transport
 
-        check(options, Options)
+        check(options, ServerOptions)
         url = url or os.environ.get("FLAGLOOP_URL")
         key = key or os.environ.get("FLAGLOOP_KEY")
         if not url or not key:
@@ -66,7 +68,12 @@ class Client(Assembly):
             raise ConfigError("url and key are texts")
         transport = Transport(url, key)
         source = ServerSource(transport, cache)
-        self._start(source, transport, options, source.load_cached())
+        refresh: type[Refresh] = Refresh
+        if options.get("stream") is not False:
+            from flagloop.sync.live import Live
+
+            refresh = Live
+        self._start(source, transport, options, source.load_cached(), refresh)
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], **options: Unpack[LocalOptions]) -> Self:

@@ -23,6 +23,12 @@ class Options(TypedDict, total=False):
     clock: Callable[[], float]
 
 
+class ServerOptions(Options, total=False):
+    """What clients of a server take besides its url and key."""
+
+    stream: bool
+
+
 class LocalOptions(Options, total=False):
     """What clients of a file or a document take: a server that only receives their events."""
 
@@ -38,6 +44,7 @@ def _positive(value: Any) -> bool:
 _FORMS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "interval": ("seconds, more than 0", _positive),
     "exposures": ("True or False", lambda value: isinstance(value, bool)),
+    "stream": ("True or False", lambda value: isinstance(value, bool)),
     "events": ("a function that takes a batch", callable),
     "queue": (
         "a whole number, 1 or more",

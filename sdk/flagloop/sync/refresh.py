@@ -98,7 +98,8 @@ class Refresh(forking.Forkable):
     def state(self) -> dict[str, Any]:
         """How fresh: source, revision, age (seconds since the source last answered, None: never),
         waiting (seconds since the first request began, None: it was answered, well or badly),
-        error (text), problems (of a document), failures (in a row), failures_ever, notes.
+        error (text), problems (of a document), failures (in a row), failures_ever, notes, mode
+        ("poll"; see `live` for others).
         """
         with self._condition:
             at = self._succeeded_at
@@ -113,17 +114,25 @@ class Refresh(forking.Forkable):
                 "failures_ever": self._failures_ever,
                 "running": self._thread is not None and self._thread.is_alive(),
                 "notes": self._source.notes(),
+                "mode": "poll",
             }
 
     def step(self) -> float:
         """Fetch and apply once; the seconds to wait before the next time. Never raises."""
         try:
-            snapshot = self._source.fetch(self._revision)
-            if snapshot is not None:
-                self._apply(snapshot)
+            return self._once()
         # An edge: whatever goes wrong in one fetch, the next one must still come.
         except Exception as problem:  # noqa: BLE001
             return self._failed(problem)
+
+    def _once(self) -> float:
+        self._take(self._source.fetch(self._revision))
+        return self._interval * (1 - JITTER + 2 * JITTER * self._spread())
+
+    def _take(self, snapshot: Snapshot | None) -> None:
+        """The source was heard of: apply what came, None stands for "unchanged"."""
+        if snapshot is not None:
+            self._apply(snapshot)
         with self._condition:
             if snapshot is not None:
                 self._revision = snapshot.revision
@@ -131,14 +140,17 @@ class Refresh(forking.Forkable):
             self._failures = 0
             self._succeeded_at = self._clock()
             self._condition.notify_all()
-        return self._interval * (1 - JITTER + 2 * JITTER * self._spread())
 
-    def _failed(self, problem: Exception) -> float:
+    def _note(self, problem: Exception) -> None:
         with self._condition:
             self._error = _text(problem)
             self._problems = problem.problems if isinstance(problem, DocumentError) else []
             self._failures += 1
             self._failures_ever += 1
+
+    def _failed(self, problem: Exception) -> float:
+        self._note(problem)
+        with self._condition:
             first = FIRST_RETRY if self._succeeded_at is None else self._interval
             failures = self._failures
         longest = max(self._source.patience, self._interval)
@@ -198,7 +210,10 @@ class Refresh(forking.Forkable):
         ran = self._thread is not None
         self._reset()
         if ran:
-            self._start(self._interval * self._spread())
+            self._start(self._child_pause())
+
+    def _child_pause(self) -> float:
+        return self._interval * self._spread()
 
 
 def _text(problem: Exception) -> str:

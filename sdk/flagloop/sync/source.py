@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -12,10 +13,13 @@ from flagloop.errors import DocumentError, TransportError
 if TYPE_CHECKING:
     from flagloop.document.problem import Problem
     from flagloop.sync.cache import DiskCache
+    from flagloop.sync.stream import Change, Frame
     from flagloop.sync.transport import Transport
 
 SETTLED = 2.0
 """Seconds after which a file's time stamp must have moved if its content did."""
+SAVE_PAUSE = 5.0
+"""Seconds between two copies on disk of what a stream tells."""
 
 
 class Snapshot(NamedTuple):
@@ -151,7 +155,10 @@ class FileSource:
 
 
 class ServerSource:
-    """The server's ruleset, asked for with an ETag; with `cache_dir` the last one is kept there."""
+    """The server's ruleset, asked for with an ETag or told by its stream.
+
+    With `cache_dir` the last one is kept there.
+    """
 
     interval = 10.0
     patience = 60.0
@@ -163,9 +170,12 @@ class ServerSource:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.name = transport.url
-        self._transport = transport
+        self.transport = transport
         self._clock = clock
         self._notes: dict[str, str] = {}
+        self._last: Snapshot | None = None
+        self._unsaved: Snapshot | None = None
+        self._saved_at = 0.0
         self._cache: DiskCache | None = None
         if cache_dir is not None:
             from flagloop.sync.cache import DiskCache
@@ -174,17 +184,60 @@ class ServerSource:
 
     def fetch(self, revision: str | None) -> Snapshot | None:
         """The server's snapshot, None when it still is `revision`; else TransportError."""
-        reply = self._transport.ruleset(f'"{revision}"' if revision else None)
+        reply = self.transport.ruleset(f'"{revision}"' if revision else None)
         if reply.mapping is None or reply.body is None:
             return None
-        now = self._clock()
+        snapshot = self._arrived(reply.mapping)
+        self._save(reply.body, snapshot.at)
+        return snapshot
+
+    def read(self, frame: Frame, revision: str | None) -> Snapshot | None:
+        """What a frame of the stream makes of `revision`, None when that stays.
+
+        A change of another revision makes it fetch. Raises TransportError for a frame or an
+        answer of no use.
+        """
+        from flagloop.sync.stream import read_change
+        from flagloop.sync.transport import ruleset_mapping
+
+        if frame.event == "snapshot":
+            return self._whole(ruleset_mapping(frame.data, self.name), revision)
+        if frame.event == "change":
+            return self._changed(read_change(frame.data, self.name), revision)
+        return None
+
+    def _whole(self, mapping: dict[str, Any], revision: str | None) -> Snapshot | None:
+        last = self._last
+        if last is not None and last.revision == revision and last.mapping == mapping:
+            return None
+        self._unsaved = self._arrived(mapping)
+        return self._unsaved
+
+    def _changed(self, change: Change, revision: str | None) -> Snapshot | None:
+        from flagloop.sync.stream import changed, precedes
+
+        last = self._last
+        if revision is not None and precedes(change.revision, revision):
+            return None  # a poll was faster
+        if last is None or not last.revision == change.base == revision:
+            return self.fetch(revision)
+        self._unsaved = self._arrived(changed(last.mapping, change))
+        return self._unsaved
+
+    def settle(self, *, at_last: bool = False) -> None:
+        """Keep on disk what the stream told, not more often than every few seconds.
+
+        With `at_last` at once, since the stream is over.
+        """
+        snapshot = self._unsaved
+        # A clock that was set back must not make it wait for ever.
+        soon = abs(self._clock() - self._saved_at) < SAVE_PAUSE
+        if snapshot is None or (soon and not at_last):
+            return
+        self._unsaved = None
         if self._cache is not None:
-            try:
-                self._cache.save(reply.body, now)
-                self._notes.pop("cache", None)
-            except OSError as problem:
-                self._notes["cache"] = f"cannot keep {self._cache.path}: {problem.strerror}"
-        return _server_snapshot(reply.mapping, "server", now)
+            body = json.dumps(snapshot.mapping, separators=(",", ":")).encode()
+            self._save(body, snapshot.at)
 
     def load_cached(self) -> Snapshot | None:
         """The copy on disk, None without a usable one; `notes` says what is wrong with it."""
@@ -197,11 +250,29 @@ class ServerSource:
         except DamagedError as problem:
             self._notes["cache"] = str(problem)
             return None
-        return None if copy is None else _server_snapshot(copy.mapping, "cache", copy.at)
+        if copy is not None:
+            self._last = _server_snapshot(copy.mapping, "cache", copy.at)
+        return self._last
 
     def notes(self) -> dict[str, str]:
         """`cache`: why the copy on disk could not be read or written."""
         return dict(self._notes)
+
+    def _arrived(self, mapping: Mapping[str, Any]) -> Snapshot:
+        self._last = _server_snapshot(mapping, "server", self._clock())
+        return self._last
+
+    def _save(self, body: bytes, at: float) -> None:
+        # Older than what is kept now, if the stream told it.
+        self._unsaved = None
+        if self._cache is None:
+            return
+        self._saved_at = self._clock()
+        try:
+            self._cache.save(body, at)
+            self._notes.pop("cache", None)
+        except OSError as problem:
+            self._notes["cache"] = f"cannot keep {self._cache.path}: {problem.strerror}"
 
 
 def _server_snapshot(

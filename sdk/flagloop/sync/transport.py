@@ -26,6 +26,7 @@ ANSWER_LIMIT = 1024 * 1024
 COMPRESS_OVER = 1024
 RETRY_AFTER_LIMIT = 86_400.0
 CHUNK = 65_536
+TOO_SLOW = "no answer in time"
 
 
 class Reply(NamedTuple):
@@ -42,6 +43,10 @@ class Answer(NamedTuple):
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+class SilentError(TransportError):
+    """The server took the request and then said nothing in time."""
 
 
 class Transport:
@@ -87,7 +92,7 @@ class Transport:
         answer = self.exchange("GET", "/api/v1/ruleset", headers=headers, limit=RULESET_LIMIT)
         if answer.status == 304 and etag:
             return Reply(None, None, etag)
-        self._refuse(answer)
+        self.refuse(answer)
         mapping = ruleset_mapping(answer.body, self.url)
         return Reply(mapping, answer.body, answer.headers.get("ETag"))
 
@@ -104,7 +109,7 @@ class Transport:
             data = packer.compress(data) + packer.flush()
             headers["Content-Encoding"] = "gzip"
         answer = self.exchange("POST", "/api/v1/events", data=data, headers=headers)
-        self._refuse(answer)
+        self.refuse(answer)
         return json_object(answer.body, self.url)
 
     def exchange(
@@ -120,8 +125,9 @@ class Transport:
 
         A body of more than `limit` bytes after decompression is no answer.
         """
-        response, deadline = self._send(method, path, dict(headers or {}), data)
-        with response:
+        deadline = self._clock() + self._total
+        session = self._session()
+        with self.begin(session, method, path, headers=headers, data=data) as response:
             body = self._body(response, limit, deadline)
             return Answer(response.status_code, response.headers, body)
 
@@ -131,15 +137,51 @@ class Transport:
         if owner is not None and owner[0] == os.getpid():
             owner[1].close()
 
+    def begin(
+        self,
+        session: requests.Session,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        data: bytes | None = None,
+        timeout: tuple[float, float] | None = None,
+    ) -> requests.Response:
+        """The head of an answer, its body still to be read; TransportError when none came."""
+        import requests
+        import urllib3
+
+        # urllib3's own errors come through for a host name that cannot be one.
+        failures = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, UnicodeError)
+        try:
+            return session.request(
+                method,
+                self.url + path,
+                headers=dict(headers or {}),
+                data=data,
+                timeout=timeout or self._timeout,
+                stream=True,
+                allow_redirects=False,
+            )
+        except failures as problem:
+            raise self.failure(problem) from None
+
+    def failure(self, problem: BaseException) -> TransportError:
+        """What an exception of requests or urllib3 means."""
+        reason = _reason(problem)
+        kind = SilentError if reason == TOO_SLOW else TransportError
+        return kind(f"{self.url}: {reason}")
+
     def _session(self) -> requests.Session:
         """This process's session: a child must never write into its parent's connections."""
         owner = self._owner
         if owner is None or owner[0] != os.getpid():
-            owner = (os.getpid(), self._new_session())
+            owner = (os.getpid(), self.new_session())
             self._owner = owner
         return owner[1]
 
-    def _new_session(self) -> requests.Session:
+    def new_session(self) -> requests.Session:
+        """A session that speaks in the name of the key and of this process."""
         import requests
 
         session = requests.Session()
@@ -150,30 +192,6 @@ class Transport:
         if self.instance:
             session.headers["X-Flagloop-Instance"] = self.instance()
         return session
-
-    def _send(
-        self, method: str, path: str, headers: dict[str, str], data: bytes | None
-    ) -> tuple[requests.Response, float]:
-        """The answer's head, and when its body must be there."""
-        import requests
-        import urllib3
-
-        # urllib3's own errors come through for a host name that cannot be one.
-        failures = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, UnicodeError)
-        deadline = self._clock() + self._total
-        try:
-            response = self._session().request(
-                method,
-                self.url + path,
-                headers=headers,
-                data=data,
-                timeout=self._timeout,
-                stream=True,
-                allow_redirects=False,
-            )
-        except failures as problem:
-            raise TransportError(f"{self.url}: {_reason(problem)}") from None
-        return response, deadline
 
     def _body(self, response: requests.Response, limit: int, deadline: float) -> bytes:
         """The decoded body, or TransportError when it is over `limit` or takes too long."""
@@ -193,10 +211,10 @@ class Transport:
                     raise TransportError(f"{self.url} did not finish within {self._total:g} s")
         except (urllib3.exceptions.HTTPError, OSError) as problem:
             response.close()
-            raise TransportError(f"{self.url}: {_reason(problem)}") from None
+            raise self.failure(problem) from None
         return b"".join(parts)
 
-    def _refuse(self, answer: Answer) -> None:
+    def refuse(self, answer: Answer) -> None:
         """Raise TransportError for every status but 200 to 299."""
         if 200 <= answer.status < 300:
             return
@@ -330,7 +348,7 @@ def _reason(problem: BaseException) -> str:
         return "no connection in time"
     slow = (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
     if isinstance(problem, slow):
-        return "no answer in time"
+        return TOO_SLOW
     return f"no answer: {_innermost(problem)}"
 
 

@@ -1,15 +1,25 @@
-"""A real server on the loopback whose answers a test writes itself."""
+"""Real servers on the loopback: one whose answers a test writes itself, one with a stream."""
 
 from __future__ import annotations
 
+import json
+import queue
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from flagloop.sync.live import Live
+from flagloop.sync.source import ServerSource, Snapshot
+from flagloop.sync.transport import Transport
+
+KEY = "fl_srv_x"
 
 
 @dataclass
@@ -92,3 +102,192 @@ def loopback() -> Iterator[Loopback]:
     server.shutdown()
     server.server_close()
     thread.join(5)
+
+
+Answer = Callable[[BaseHTTPRequestHandler], None]
+
+
+def plainly(handler: BaseHTTPRequestHandler, body: bytes, status: int = 200, **more: str) -> None:
+    """A whole answer."""
+    handler.send_response(status)
+    for name, value in more.items():
+        handler.send_header(name.replace("_", "-"), value)
+    handler.send_header("Content-Length", str(len(body)))
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+def begin(handler: BaseHTTPRequestHandler, **headers: str) -> None:
+    """The head of a stream, as the server sends it."""
+    handler.close_connection = True
+    handler.send_response(200)
+    told = {"Content-Type": "text/event-stream", "Connection": "close", **headers}
+    for name, value in {**told, "Transfer-Encoding": "chunked"}.items():
+        handler.send_header(name.replace("_", "-"), value)
+    handler.end_headers()
+
+
+def send(handler: BaseHTTPRequestHandler, data: bytes) -> None:
+    """One chunk; an empty one is the end."""
+    handler.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+    handler.wfile.flush()
+
+
+class Flags:
+    """A server in small: `publish` makes the next revision and tells the streams.
+
+    `stream` answers the requests for one, `resumed` has their Last-Event-IDs, `polls` counts the
+    other requests, `writers` has what each stream is to send: bytes, None for its end.
+    """
+
+    def __init__(self, place: Loopback) -> None:
+        self.url: str = place.url
+        self.released: threading.Event = place.released
+        self.revision = 1
+        self.flags: dict[str, Any] = {"a": {"rules": [{"name": "all", "serve": "on"}]}}
+        self.stream: Answer = self.well
+        self.polled: Answer = self.ruleset
+        self.resumed: list[str | None] = []
+        self.polls = 0
+        self.writers: list[queue.SimpleQueue[bytes | None]] = []
+        self.alive = 0
+        place.answer = self.answer
+
+    # So that tests need not import what is in here, which they cannot.
+    plainly = staticmethod(plainly)
+    begin = staticmethod(begin)
+    send = staticmethod(send)
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        """One request."""
+        if handler.path == "/api/v1/stream":
+            self.resumed.append(handler.headers["Last-Event-ID"])
+            self.stream(handler)
+        elif handler.command == "GET":
+            self.polls += 1
+            self.polled(handler)
+        else:
+            plainly(handler, b'{"accepted": 0, "duplicate": 0, "rejected": []}')
+
+    @property
+    def name(self) -> str:
+        """The present revision."""
+        return f"k.{self.revision}"
+
+    def snapshot(self) -> bytes:
+        """The ruleset."""
+        return json.dumps({"format": 1, "revision": self.name, "flags": self.flags}).encode()
+
+    def frame(self) -> bytes:
+        """The frame of the snapshot."""
+        return b"event: snapshot\ndata: " + self.snapshot() + b"\n\n"
+
+    def publish(self, tell: bool = True, **flags: Any) -> bytes:
+        """The next revision; its frame, which all streams get unless told otherwise."""
+        base = self.name
+        self.revision += 1
+        self.flags = {**self.flags, **flags}
+        change = {"revision": self.name, "base": base, "set": {"flags": flags}, "unset": {}}
+        frame = b"event: change\ndata: " + json.dumps(change).encode() + b"\n\n"
+        for writer in self.writers if tell else ():
+            writer.put(frame)
+        return frame
+
+    def ruleset(self, handler: BaseHTTPRequestHandler) -> None:
+        """The snapshot or 304."""
+        if handler.headers["If-None-Match"] == f'"{self.name}"':
+            plainly(handler, b"", 304)
+        else:
+            plainly(handler, self.snapshot(), ETag=f'"{self.name}"')
+
+    def well(self, handler: BaseHTTPRequestHandler) -> None:
+        """A stream as it should be: a first frame at once, then what is put, until None."""
+        writer: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self.writers.append(writer)
+        begin(handler)
+        current = handler.headers["Last-Event-ID"] == self.name
+        send(handler, b":\n\n" if current else self.frame())
+        self.alive += 1
+        try:
+            while not self.released.is_set():
+                try:
+                    data = writer.get(timeout=0.05)
+                except queue.Empty:
+                    continue
+                send(handler, data or b"")
+                if data is None:
+                    break
+        finally:
+            self.alive -= 1
+
+    def held_body(self, handler: BaseHTTPRequestHandler) -> None:
+        """A proxy that passes the head and collects the body."""
+        begin(handler)
+        self.released.wait(20)
+
+    def held_head(self, handler: BaseHTTPRequestHandler) -> None:
+        """A proxy that passes nothing until it has all, or a server that hangs."""
+        handler.close_connection = True
+        self.released.wait(20)
+
+    def silent(self, handler: BaseHTTPRequestHandler) -> None:
+        """A first frame and then nothing, as when the other machine is gone."""
+        begin(handler)
+        send(handler, b":\n\n")
+        self.released.wait(20)
+
+
+@pytest.fixture
+def flags(loopback: Loopback) -> Flags:
+    """The server."""
+    return Flags(loopback)
+
+
+@pytest.fixture
+def until(flags: Flags) -> Callable[[Callable[[], Any]], None]:
+    """`until(condition)`: wait for what other threads are to do, ten seconds at most."""
+
+    def wait(condition: Callable[[], Any]) -> None:
+        end = time.monotonic() + 10
+        pause = threading.Event()
+        while not condition():
+            assert time.monotonic() < end, "it did not come true within ten seconds"
+            pause.wait(0.005)
+
+    return wait
+
+
+class Following(Live):
+    """A Live of the small server; `applied` has the revisions in force, one after the other."""
+
+    def __init__(self, flags: Flags, cache: Path | None = None, **options: Any) -> None:
+        self.applied: list[str] = []
+        self.mapping: Any = None
+        source = ServerSource(Transport(flags.url, KEY), cache)
+        options = {"spread": lambda: 0.0, "interval": 0.02, **options}
+        super().__init__(source, self.put_in_force, **options)
+
+    def put_in_force(self, snapshot: Snapshot) -> None:
+        """What a client does."""
+        self.mapping = snapshot.mapping
+        self.applied.append(snapshot.revision)
+
+    def streaming(self) -> bool:
+        """Whether there is a stream."""
+        return bool(self.state()["mode"] == "stream")
+
+
+@pytest.fixture
+def follow(flags: Flags) -> Iterator[Callable[..., Following]]:
+    """`follow(**options)`: one that runs, without pauses between two tries."""
+    made: list[Following] = []
+
+    def make(**options: Any) -> Following:
+        made.append(Following(flags, **options))
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    flags.released.set()
+    for one in made:
+        assert one.stop(5.0)

@@ -1,0 +1,174 @@
+"""One open stream of the server: bytes until it ends, cut by any thread.
+
+It imports requests at once, so it must be imported first on a caller's thread (see `transport`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import requests
+import requests.adapters
+import urllib3
+
+from flagloop.errors import TransportError
+from flagloop.sync.transport import CHUNK, Answer, SilentError
+
+if TYPE_CHECKING:
+    from flagloop.sync.transport import Transport
+
+PATH = "/api/v1/stream"
+ERROR_BYTES = 4096
+
+
+class Patience(NamedTuple):
+    """Seconds to wait for a connection, for the first bytes, and for bytes after those.
+
+    The server's first frame comes at once, and then one every ten seconds.
+    """
+
+    connect: float = 3.0
+    first: float = 5.0
+    silence: float = 25.0
+
+
+class UnusableError(TransportError):
+    """This path gives no stream; trying again soon would not help."""
+
+
+class NoStreamError(UnusableError):
+    """The server has no stream: it is an older one."""
+
+
+class BufferedError(UnusableError):
+    """Something between here and the server keeps the stream back."""
+
+
+class Line:
+    """One stream of the server: `open` and `read` by one thread, `cut` by any, `close` at last."""
+
+    def __init__(self, transport: Transport, patience: Patience | None = None) -> None:
+        self._transport = transport
+        self._patience = patience or Patience()
+        self._session: requests.Session | None = None
+        self._response: requests.Response | None = None
+        self._socket: Any = None
+        self._begun = False
+        self._cut = False
+
+    def open(self, revision: str | None) -> None:
+        """Ask for the changes since `revision`; TransportError when no stream comes."""
+        headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
+        if revision:
+            headers["Last-Event-ID"] = revision
+        self._session = session = self._transport.new_session()
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, _Adapter(self._connected))
+        timeout = (self._patience.connect, self._patience.first)
+        try:
+            response = self._transport.begin(session, "GET", PATH, headers=headers, timeout=timeout)
+        except SilentError:
+            raise self._held_back() from None
+        self._response = response
+        if response.status_code != 200:
+            self._refuse(response)
+        kind = response.headers.get("Content-Type", "")
+        if not kind.startswith("text/event-stream"):
+            raise NoStreamError(f"{self._transport.url} has no stream but {kind[:40] or 'a page'}")
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            raise BufferedError(f"something before {self._transport.url} compresses the stream")
+
+    def read(self) -> bytes:
+        """The next bytes, at least one; TransportError when there are none any more.
+
+        Of these a BufferedError says that not even first ones came, a SilentError that no more.
+        """
+        if self._response is None:
+            raise TransportError("the stream is not open")
+        try:
+            chunk: bytes = self._response.raw.read1(CHUNK, decode_content=False)
+            if chunk and not self._begun:
+                self._begun = True
+                self._socket.settimeout(self._patience.silence)
+        except (urllib3.exceptions.HTTPError, OSError) as problem:
+            failure = self._transport.failure(problem)
+            if isinstance(failure, SilentError) and not self._begun:
+                failure = self._held_back()
+            raise failure from None
+        if not chunk:
+            raise TransportError(f"{self._transport.url} ended the stream")
+        return chunk
+
+    def cut(self) -> None:
+        """End it from any thread, also one that holds anything: `read` raises at once.
+
+        Only looking up the server's name and connecting cannot be cut; they have their own end.
+        """
+        self._cut = True
+        if isinstance(self._socket, socket.socket):
+            with contextlib.suppress(OSError):
+                # Not TLS's own `shutdown`, which takes away what another thread is reading by.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Give everything back; `read` must not be called any more."""
+        if self._response is not None:
+            self._response.close()
+        if self._session is not None:
+            self._session.close()
+
+    def disown(self) -> None:
+        """In a forked child: let go of the parent's connection without a word to the server."""
+        if isinstance(self._socket, socket.socket):
+            with contextlib.suppress(OSError):
+                os.close(self._socket.detach())
+
+    def _connected(self, connection: Any) -> None:
+        # The only place to get it: a response whose connection ends with it does not tell.
+        self._socket = connection
+        if self._cut:
+            self.cut()
+
+    def _refuse(self, response: requests.Response) -> None:
+        try:
+            body = response.raw.read(ERROR_BYTES, decode_content=True)
+        except (urllib3.exceptions.HTTPError, OSError):
+            body = b""
+        if response.status_code in (404, 405):
+            raise NoStreamError(f"{self._transport.url} has no stream ({response.status_code})")
+        self._transport.refuse(Answer(response.status_code, response.headers, body))
+        raise TransportError(f"{self._transport.url}: answered {response.status_code}")
+
+    def _held_back(self) -> BufferedError:
+        return BufferedError(
+            f"no stream from {self._transport.url} within {self._patience.first:g} s: "
+            "something in between seems to buffer it"
+        )
+
+
+class _Adapter(requests.adapters.HTTPAdapter):
+    """Tells of each connection it makes."""
+
+    def __init__(self, tell: Callable[[Any], None]) -> None:
+        self._tell = tell
+        super().__init__()
+
+    def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
+        """The pool for a request, as always, but its connections are told of."""
+        pool: Any = super().get_connection_with_tls_context(*args, **options)
+        pool.ConnectionCls = _telling(pool.ConnectionCls, self._tell)
+        return pool
+
+
+def _telling(kind: type[Any], tell: Callable[[Any], None]) -> type[Any]:
+    """A kind of connection that gives its socket to `tell` once it has one."""
+
+    def connect(self: Any) -> None:
+        kind.connect(self)
+        tell(self.sock)
+
+    return type(kind.__name__, (kind,), {"connect": connect})
