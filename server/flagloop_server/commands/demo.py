@@ -48,14 +48,12 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _introduce(world: World) -> None:
-    from flagloop_server.demo.world import POLL_SECONDS
-
     click.echo(
         f"Landing page    {world.app_url}\n"
         f"Admin UI        {world.url}\n"
         f"Signed in, once {world.link}\n\n"
-        f"Visitors come and green converts better. Kill cta_color in the admin UI and every\n"
-        f"button is blue within {POLL_SECONDS:.0f} s. Ctrl-C ends it.\n"
+        "Visitors come and green converts better. Kill cta_color in the admin UI and every\n"
+        "button is blue at once. Ctrl-C ends it.\n"
     )
 
 

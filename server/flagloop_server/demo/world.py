@@ -21,7 +21,6 @@ from flagloop_server.store import Actor, Store
 
 FLAG = "cta_color"
 ENVIRONMENT = "production"
-POLL_SECONDS = 2.0
 ADDRESS = re.compile(r"^flagloop serves (http://\S+)")
 
 
@@ -132,7 +131,7 @@ class World:
             process, self.url = start_server(folder, port)
             undo.callback(end, process)
             self.link = f"{self.url}/sign-in/{token}?next=/environments/{ENVIRONMENT}/flags/{FLAG}"
-            client = Client(self.url, key=self.key, interval=POLL_SECONDS)
+            client = Client(self.url, key=self.key)
             undo.callback(client.close)
             client.wait(10)
             app = start_landing_page(client)
