@@ -204,6 +204,14 @@ class SpoolFile:
         self.pause()
         self._let_go()
 
+    def __del__(self) -> None:
+        # Of a client that was thrown away; a child must not close what its parent has open.
+        base = getattr(self, "_open", None)
+        if base is not None and self._pid == os.getpid():
+            self.pause()
+        elif base is not None:
+            _inherited.append(base)
+
     def _base(self) -> sqlite3.Connection:
         if self._pid != os.getpid() or self._lock is None:
             raise SpoolError(f"{self.path} belongs to another process")

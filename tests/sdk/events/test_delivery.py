@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -266,6 +267,7 @@ pytestmark_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork
 
 def in_child(work: Callable[[], Any]) -> tuple[int, Any]:
     """Fork, run `work` in the child, return its exit status and what it returned."""
+    gc.collect()  # deliveries that other tests threw away are none of this child's
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
