@@ -196,8 +196,10 @@ class Client(Assembly):
         except Exception as problem:  # noqa: BLE001 - an edge: a verb never raises
             return Explanation(self._failed(flag, problem, count=False), ())
 
-    def track(self, event: str, user: User, value: float | None = None, **properties: Any) -> None:
-        """Report that `user` did `event`, with a number and properties if there are any."""
+    def track(
+        self, event: str, user: User, /, value: float | None = None, **properties: Any
+    ) -> None:
+        """Report that `user` did `event`, with a number and properties (of any name)."""
         try:
             if self._delivery is not None:
                 self._delivery.track(event, as_mapping(user), value, properties)

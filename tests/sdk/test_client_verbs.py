@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flagloop import Client, Context, ErrorCode, Reason
-from flagloop.testing import FakeClock, document, flag
+from flagloop.testing import FakeClock, MemorySink, document, flag
 
 
 class Hostile:
@@ -295,3 +295,12 @@ def test_a_user_that_cannot_be_read_is_counted(make: Callable[..., Client], coun
     status = client.status()
     assert status["failures"] == {"RuntimeError": 2}
     assert status["problem"].startswith("2 RuntimeError while deciding")
+
+
+def test_properties_may_be_called_like_the_parameters_of_track() -> None:
+    """`event` and `user` are usual names of properties, and no verb raises."""
+    sink = MemorySink()
+    with Client.from_document({"flags": {}}, events=sink) as client:
+        client.track("purchase", "u-1", value=2, event="sale", user="gift")
+        assert client.flush(5)
+    assert [event["properties"] for event in sink.events] == [{"event": "sale", "user": "gift"}]
