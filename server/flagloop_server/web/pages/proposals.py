@@ -5,21 +5,17 @@ Addresses with `reports` in them may compute for long; the server keeps workers 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from flask import request
 from flask.typing import ResponseReturnValue
 
-from flagloop.document.problem import Problem, errors
-from flagloop.document.yamlfile import DocumentText
-from flagloop.errors import ConfigError, ConflictError, DocumentError, NotFoundError
+from flagloop.errors import ConflictError, NotFoundError
 from flagloop_server import changes as change
-from flagloop_server import overview, whatif
+from flagloop_server import overview, proposals
 from flagloop_server.definitions import definitions
-from flagloop_server.itemtext import dedented
-from flagloop_server.recording import recording
-from flagloop_server.store import Environment, now_ms
+from flagloop_server.proposals import ItemDiff, Proposal, text_of
+from flagloop_server.store import Environment
 from flagloop_server.web import application
 from flagloop_server.web.pages.frame import (
     back_to_flag,
@@ -30,79 +26,13 @@ from flagloop_server.web.pages.frame import (
     whole,
 )
 
-
-@dataclass(frozen=True, slots=True)
-class ItemDiff:
-    """The text of one item before and after; None where it does not exist."""
-
-    section: str
-    key: str
-    before: str | None
-    after: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """What a change would do: text, traffic, and what stands against it."""
-
-    items: tuple[ItemDiff, ...] = ()
-    problems: tuple[Problem, ...] = ()
-    warnings: tuple[Problem, ...] = ()
-    notes: tuple[str, ...] = ()
-    effect: whatif.WhatIf | None = None
-    dependents: tuple[str, ...] = ()
-    running: tuple[str, ...] = ()
-
-    @property
-    def changes_something(self) -> bool:
-        """Whether there is anything to save."""
-        return bool(self.items)
+__all__ = ["ItemDiff", "Proposal", "propose", "reason", "text_of"]
 
 
 def propose(env: Environment, planned: change.Change) -> Proposal:
     """Preview a change: its diff, its problems, and what recorded contexts would get."""
     app = application()
-    try:
-        preview = app.changes.preview(planned)
-    except (DocumentError, ConfigError) as error:
-        found = getattr(error, "problems", None) or [Problem(str(error))]
-        return Proposal(problems=tuple(found))
-    before, after = preview.base.document, preview.document
-    items = tuple(
-        ItemDiff(section, key, text_of(before, section, key), text_of(after, section, key))
-        for section, key in preview.changed
-    )
-    wrong = errors(preview.problems)
-    effect = None
-    if not wrong and items:
-        effect = whatif.what_if(
-            before.mapping,
-            after.mapping,
-            recording(app.store, env, app.events.contexts(env.id)),
-            preview.changed,
-            now_ms() / 1000,
-        )
-    parsed = definitions(preview.base)
-    needed_by = [
-        name
-        for section, key in preview.changed
-        for name in overview.dependents(parsed, section, key)
-    ]
-    return Proposal(
-        items=items,
-        problems=tuple(wrong),
-        warnings=tuple(one for one in preview.problems if one.severity == "warning"),
-        notes=preview.notes,
-        effect=effect,
-        dependents=tuple(dict.fromkeys(needed_by)),
-        running=overview.disturbed(parsed, preview.changed),
-    )
-
-
-def text_of(document: DocumentText, section: str, key: str) -> str | None:
-    """The text of an item as people edit it, None where it does not exist."""
-    item = document.items.get((section, key))
-    return dedented(item.text) if item is not None else None
+    return proposals.propose(app.store, app.changes, env, planned)
 
 
 SHARE_PAGE = "/environments/<environment>/flags/<flag>/reports/share/<rule>"

@@ -1,0 +1,102 @@
+"""What a change would do, before it is saved: text, traffic, and what stands against it.
+
+Pages and the admin API ask here, so both tell the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flagloop.document.problem import Problem, errors
+from flagloop.document.yamlfile import DocumentText
+from flagloop.errors import ConfigError, DocumentError
+from flagloop_server import overview, whatif
+from flagloop_server.changes import Change, Changes, Preview
+from flagloop_server.definitions import definitions
+from flagloop_server.itemtext import dedented
+from flagloop_server.recording import recording
+from flagloop_server.store import Environment, Store, now_ms
+
+
+@dataclass(frozen=True, slots=True)
+class ItemDiff:
+    """The text of one item before and after; None where it does not exist."""
+
+    section: str
+    key: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What a change would do: text, traffic, and what stands against it."""
+
+    items: tuple[ItemDiff, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+    effect: whatif.WhatIf | None = None
+    dependents: tuple[str, ...] = ()
+    running: tuple[str, ...] = ()
+
+    @property
+    def changes_something(self) -> bool:
+        """Whether there is anything to save."""
+        return bool(self.items)
+
+
+def propose(store: Store, changes: Changes, env: Environment, planned: Change) -> Proposal:
+    """Preview a change: its diff, its problems, and what recorded contexts would get.
+
+    A change that cannot be read is a proposal of nothing but problems. Raises NotFoundError and,
+    where the change names a taken key, ConflictError.
+    """
+    try:
+        preview = changes.preview(planned)
+    except (DocumentError, ConfigError) as error:
+        found = getattr(error, "problems", None) or [Problem(str(error))]
+        return Proposal(problems=tuple(found))
+    wrong = errors(preview.problems)
+    parsed = definitions(preview.base)
+    needed_by = [
+        name
+        for section, key in preview.changed
+        for name in overview.dependents(parsed, section, key)
+    ]
+    return Proposal(
+        items=diffs(preview),
+        problems=tuple(wrong),
+        warnings=tuple(one for one in preview.problems if one.severity == "warning"),
+        notes=preview.notes,
+        effect=None if wrong else _effect(store, env, preview),
+        dependents=tuple(dict.fromkeys(needed_by)),
+        running=overview.disturbed(parsed, preview.changed),
+    )
+
+
+def diffs(preview: Preview) -> tuple[ItemDiff, ...]:
+    """The texts of the items that a change touches, as people edit them."""
+    before, after = preview.base.document, preview.document
+    return tuple(
+        ItemDiff(section, key, text_of(before, section, key), text_of(after, section, key))
+        for section, key in preview.changed
+    )
+
+
+def text_of(document: DocumentText, section: str, key: str) -> str | None:
+    """The text of an item as people edit it, None where it does not exist."""
+    item = document.items.get((section, key))
+    return dedented(item.text) if item is not None else None
+
+
+def _effect(store: Store, env: Environment, preview: Preview) -> whatif.WhatIf | None:
+    if not preview.changed:
+        return None
+    return whatif.what_if(
+        preview.base.document.mapping,
+        preview.document.mapping,
+        recording(store, env, store.events.contexts(env.id)),
+        preview.changed,
+        now_ms() / 1000,
+    )
