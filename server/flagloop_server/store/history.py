@@ -61,6 +61,30 @@ class History:
             )
         return rows[0]
 
+    def revision_at(self, key: str, at: int) -> int:
+        """The number of the revision in force at a time; NotFoundError before the first."""
+        with self._file.snapshot() as connection:
+            environment = environments.find(connection, key)
+            row = connection.execute(
+                "SELECT number FROM revision WHERE environment_id = ? AND at <= ?"
+                " ORDER BY number DESC LIMIT 1",
+                (environment.id, at),
+            ).fetchone()
+        if row is None:
+            raise NotFoundError(f"{key} did not exist then")
+        return int(row["number"])
+
+    def times(self, key: str, numbers: Iterable[int]) -> dict[int, int]:
+        """When each of these revisions was made."""
+        with self._file.snapshot() as connection:
+            environment = environments.find(connection, key)
+            rows = connection.execute(
+                "SELECT number, at FROM revision WHERE environment_id = ? AND number IN"
+                " (SELECT value FROM json_each(?))",
+                (environment.id, json.dumps([*numbers])),
+            )
+            return {row["number"]: row["at"] for row in rows}
+
     def item_versions(self, key: str, number: int) -> list[ItemVersion]:
         """Each item that revision `number` changed, its text before and after."""
         with self._file.snapshot() as connection:

@@ -139,6 +139,14 @@ class Store:
         """One revision of the history."""
         return self._history.revision(env, number)
 
+    def revision_at(self, env: str, at: int) -> int:
+        """The number of the revision in force at a time (epoch ms)."""
+        return self._history.revision_at(env, at)
+
+    def revision_times(self, env: str, numbers: Iterable[int]) -> dict[int, int]:
+        """When each of these revisions was made (epoch ms); unknown numbers are left out."""
+        return self._history.times(env, numbers)
+
     def item_versions(self, env: str, number: int) -> list[ItemVersion]:
         """The items that one revision changed, with their texts before and after."""
         return self._history.item_versions(env, number)
