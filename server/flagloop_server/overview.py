@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
 from flagloop.document.definition import WHOLE, Document, Flag, Rule
 from flagloop.document.percent import format_percent
 from flagloop_server import wording
+from flagloop_server.staleness import Settled, Stale, stale_reasons
 from flagloop_server.store.events import LiveCounts, Usage
-
-DAY_MS = 86_400_000
-UNUSED_DAYS = 30
 
 NO_USAGE = Usage(0, None, (0,) * 24, {}, {}, {})
 """Of a flag that nobody asked for in the last 24 hours."""
@@ -43,7 +40,7 @@ class FlagRow:
     state: State
     document: Document
     last_seen_ms: int | None = None
-    stale: tuple[str, ...] = ()
+    stale: tuple[Stale, ...] = ()
 
     @property
     def sentence(self) -> str:
@@ -113,34 +110,34 @@ def state_of(flag: Flag, document: Document) -> State:
     return "live"
 
 
-def stale_reasons(flag: Flag, last_seen: int | None, now: int) -> tuple[str, ...]:
-    """Why the flag looks ready to be removed, with the proof; empty when it does not."""
-    reasons = []
-    if flag.expires is not None:
-        today = datetime.fromtimestamp(now / 1000, UTC).date().isoformat()
-        if flag.expires < today:
-            reasons.append(f"expired on {flag.expires}")
-    if last_seen is not None and (days := (now - last_seen) // DAY_MS) >= UNUSED_DAYS:
-        reasons.append(f"not evaluated for {days:,} days")
-    return tuple(reasons)
-
-
-def flag_row(key: str, flag: Flag, document: Document, last_seen: int | None, now: int) -> FlagRow:
+def flag_row(
+    flag: Flag,
+    document: Document,
+    last_seen: int | None,
+    now: int,
+    settled: Settled | None = None,
+) -> FlagRow:
     """The row of one flag; `last_seen` is when it was last evaluated."""
     return FlagRow(
-        key=key,
+        key=flag.key,
         flag=flag,
         state=state_of(flag, document),
         document=document,
         last_seen_ms=last_seen,
-        stale=stale_reasons(flag, last_seen, now),
+        stale=stale_reasons(flag, last_seen, now, settled),
     )
 
 
-def flag_rows(document: Document, last_seen: Mapping[str, int], now: int) -> list[FlagRow]:
-    """A row for each flag, in the document's order."""
+def flag_rows(
+    document: Document,
+    last_seen: Mapping[str, int],
+    now: int,
+    settled: Mapping[str, Settled] | None = None,
+) -> list[FlagRow]:
+    """A row for each flag, in the document's order; `settled` as `staleness` finds them."""
+    since = settled or {}
     return [
-        flag_row(key, flag, document, last_seen.get(key), now)
+        flag_row(flag, document, last_seen.get(key), now, since.get(key))
         for key, flag in document.flags.items()
     ]
 

@@ -58,23 +58,6 @@ def test_one_word_tells_the_state(flag: dict[str, Any], state: str) -> None:
     assert overview.state_of(parsed.flags["f"], parsed) == state
 
 
-def test_stale_says_why() -> None:
-    """A flag past `expires`, or not evaluated for 30 days, is stale, with the number."""
-    parsed = document({"f": {"expires": "2027-01-14"}, "g": {"expires": "2027-01-15"}})
-    old = NOW - 63 * DAY
-    assert overview.stale_reasons(parsed.flags["f"], old, NOW) == (
-        "expired on 2027-01-14",
-        "not evaluated for 63 days",
-    )
-    assert overview.stale_reasons(parsed.flags["g"], NOW - 29 * DAY, NOW) == ()
-
-
-def test_a_flag_that_was_never_evaluated_is_not_called_stale() -> None:
-    """A new flag has no last evaluation; that proves nothing."""
-    parsed = document({"f": {}})
-    assert overview.stale_reasons(parsed.flags["f"], None, NOW) == ()
-
-
 def rows() -> list[overview.FlagRow]:
     """Four flags in different states."""
     flags = {

@@ -12,6 +12,7 @@ from flagloop_server import changes as change
 from flagloop_server import overview
 from flagloop_server.definitions import definitions
 from flagloop_server.itemtext import dedented
+from flagloop_server.staleness import settled_flags
 from flagloop_server.store import RevisionRow, StoredDocument, now_ms
 from flagloop_server.web import application
 from flagloop_server.web.pages import live
@@ -56,8 +57,10 @@ def flag_list(environment: str) -> ResponseReturnValue:
     """Every flag of the environment, or those that the filter in the address asks for."""
     env, _ = enter("view", environment)
     app = application()
-    parsed = definitions(app.store.document(environment))
-    rows = overview.flag_rows(parsed, app.events.last_seen(env.id), now_ms())
+    stored = app.store.document(environment)
+    parsed = definitions(stored)
+    settled = settled_flags(app.store, stored, parsed)
+    rows = overview.flag_rows(parsed, app.events.last_seen(env.id), now_ms(), settled)
     wanted = overview.Filter(
         text=request.args.get("q", ""),
         state=request.args.get("state", ""),

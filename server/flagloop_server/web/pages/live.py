@@ -12,6 +12,7 @@ from flagloop.document.problem import did_you_mean
 from flagloop.errors import NotFoundError
 from flagloop_server import overview
 from flagloop_server.definitions import definitions
+from flagloop_server.staleness import settled_flags
 from flagloop_server.store import Environment, StoredDocument, now_ms
 from flagloop_server.store.events import Usage
 from flagloop_server.web import application
@@ -56,7 +57,13 @@ def state(seen: Subject) -> dict[str, Any]:
     running = [one for one in instances if now - one.last_seen_ms <= RECENT_MS]
     lineage, needed = seen.stored.lineage, seen.stored.item_revisions.get(("flags", key), 0)
     return {
-        "row": overview.flag_row(key, seen.flag, seen.document, seen.usage.last_seen_ms, now),
+        "row": overview.flag_row(
+            seen.flag,
+            seen.document,
+            seen.usage.last_seen_ms,
+            now,
+            settled_flags(store, seen.stored, seen.document).get(key),
+        ),
         "changed": last[0] if last else None,
         "instances": len(running),
         "reached": sum(overview.has_revision(one.revision, lineage, needed) for one in running),
