@@ -60,7 +60,9 @@ class _Forks:
         self._lock.release()
 
     def in_child(self) -> None:
-        self._held.pop()
+        # Empty after a fork that did not announce itself: uWSGI's, under Python 3.11.
+        if self._held:
+            self._held.pop()
         self._lock = threading.RLock()
         for outer in self._held:
             # What an interrupted fork had taken is made anew below; it still gives this back.

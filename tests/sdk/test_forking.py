@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import threading
@@ -21,12 +22,25 @@ from flagloop.sync.source import StaticSource
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
 
-def fork(in_child: Callable[[], bool]) -> bool:
-    """Whether `in_child` was true in a child."""
+def announced() -> int:
+    """A fork as Python does it."""
     with warnings.catch_warnings():
         # Python 3.12 warns of threads at fork: that they are survived is what is tested.
         warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
+        return os.fork()
+
+
+def unannounced() -> int:
+    """A fork in C that tells Python of the child alone, as uWSGI's does under Python 3.11."""
+    child = int(ctypes.PyDLL(None).fork())
+    if child == 0:
+        ctypes.pythonapi.PyOS_AfterFork_Child()
+    return child
+
+
+def fork(in_child: Callable[[], bool], how: Callable[[], int] = announced) -> bool:
+    """Whether `in_child` was true in a child."""
+    child = how()
     if child == 0:
         code = 2  # whatever happens, the child must not go on as a second test session
         try:
@@ -203,3 +217,24 @@ def test_a_child_waits_for_no_thread_of_its_parent(part: str) -> None:
     holder.join(10)
     assert fine
     assert delivery.close(5)
+
+
+def test_a_fork_that_does_not_announce_itself() -> None:
+    """The child has a refresh of its own, and nothing of what its parent has yet to send."""
+    source = StaticSource({"flags": {}})
+    refresh = Refresh(source, lambda snapshot: None, 0.01)
+    delivery = Delivery(lambda batch: None, background=False)
+    delivery.track("click", {"key": "u-1"})
+    refresh.start()
+    parent = refresh._thread
+
+    def begun_anew() -> bool:
+        mine = refresh._thread
+        return mine is not None and mine is not parent and delivery.status()["queued"] == 0
+
+    try:
+        assert fork(begun_anew, unannounced)
+        assert delivery.status()["queued"] == 1
+    finally:
+        assert refresh.stop()
+        assert delivery.close()
