@@ -1,0 +1,135 @@
+"""An item's text while it is edited: what it means, what is wrong with it, and steps on it.
+
+Pages and the admin API ask here. Nothing is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+from flagloop.document import yamledit
+from flagloop.document.problem import Problem, errors
+from flagloop.document.yamlfile import parse
+from flagloop.errors import DocumentError
+from flagloop_server import changes as change
+from flagloop_server.changes import Changes
+from flagloop_server.drafts import conditions, rules, steps
+from flagloop_server.drafts.steps import Do, Step, Work
+from flagloop_server.itemtext import key_of
+
+MARGIN = "  "
+
+DOINGS: dict[str, Do] = {
+    "set": steps.put,
+    "remove": steps.remove,
+    "insert": steps.insert,
+    "move": steps.move,
+    "rename": steps.rename,
+    "rule": rules.add_rule,
+    "copy": rules.copy_rule,
+    "name": rules.rename_rule,
+    "outcome": rules.set_outcome,
+    "variant": rules.add_variant,
+    "part": rules.add_part,
+    "spread": rules.spread,
+    **conditions.STEPS,
+}
+"""What a step can do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An item's text as it is edited.
+
+    `mapping` is None where the text cannot be read at all; `problems` have lines of the text.
+    `reformatted` says that a step laid the item out anew, `focus` where it left off.
+    """
+
+    section: str
+    key: str
+    text: str
+    mapping: dict[str, Any] | None
+    problems: tuple[Problem, ...] = ()
+    reformatted: bool = False
+    focus: tuple[str | int, ...] = ()
+
+    @property
+    def readable(self) -> bool:
+        """Whether the text could be read, if only to find problems in it."""
+        return self.mapping is not None
+
+    @property
+    def good(self) -> bool:
+        """Whether it could be saved."""
+        return self.readable and not errors(self.problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where an item is edited: the environment, the section, the key (empty for a new item)."""
+
+    changes: Changes
+    environment: str
+    section: str
+    key: str = ""
+
+
+def read_draft(desk: Desk, text: str) -> Draft:
+    """What the text means in its document, with every problem. Raises NotFoundError only."""
+    key = desk.key
+    try:
+        key = key or key_of(desk.section, text)
+        planned = change.put_item(desk.environment, desk.section, key, text)
+        preview = desk.changes.preview(planned)
+    except DocumentError as error:
+        return Draft(desk.section, key, text, None, tuple(error.problems))
+    item = preview.document.items[desk.section, key]
+    mapping = item.mapping if isinstance(item.mapping, dict) else {}
+    return Draft(desk.section, key, text, mapping, preview.problems)
+
+
+def edit_draft(desk: Desk, text: str, wanted: Iterable[Step], saved: Iterable[str] = ()) -> Draft:
+    """Make steps on what the text says now; only the lines that they concern change.
+
+    `saved` are the names of rules that were saved already: these keep their units when they are
+    renamed. A text that cannot be read stays as it is. Raises DocumentError for a step that is
+    not possible (its place is gone, a name is taken) and ValueError for one that is not known.
+    """
+    before = read_draft(desk, text)
+    if before.mapping is None:
+        return before
+    work = Work(deepcopy(before.mapping), frozenset(saved))
+    for step in wanted:
+        if step.do not in DOINGS:
+            raise ValueError(f"no step '{step.do}'; there are {', '.join(DOINGS)}")
+        work.focus = step.path
+        DOINGS[step.do](work, step)
+    return _written(desk, before, work)
+
+
+def replace_draft(desk: Desk, text: str, mapping: dict[str, Any]) -> Draft:
+    """Give the text another meaning; only the lines that differ in meaning change."""
+    before = read_draft(desk, text)
+    return before if before.mapping is None else _written(desk, before, Work(mapping))
+
+
+def _written(desk: Desk, before: Draft, work: Work) -> Draft:
+    text, anew = rewritten(before.section, before.key, before.text, work.item)
+    after = read_draft(desk, text)
+    return Draft(after.section, after.key, text, after.mapping, after.problems, anew, work.focus)
+
+
+def rewritten(section: str, key: str, text: str, mapping: Any) -> tuple[str, bool]:
+    """An item's text with another meaning, and whether it had to be laid out anew."""
+    document = parse(f"{section}:\n" + _each_line(text, lambda line: MARGIN + line))
+    edit = yamledit.replace_item(document, section, key, mapping)
+    body = edit.document.text.partition("\n")[2]
+    return _each_line(body, lambda line: line.removeprefix(MARGIN)), edit.reformatted
+
+
+def _each_line(text: str, of: Callable[[str], str]) -> str:
+    lines = text.splitlines(keepends=True)
+    return "".join(of(line) if line.strip("\r\n") else line for line in lines)
