@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from flagloop import Client
 
@@ -222,3 +227,79 @@ def until() -> Callable[[Callable[[], Any]], None]:
             pause.wait(0.005)
 
     return wait
+
+
+NUMBERS = count(1)
+
+
+class Site:
+    """An environment of its own on a real server, and programs that decide by it.
+
+    Its flag `half` splits all units in two, so each unit that is asked about is one exposure.
+    """
+
+    def __init__(self, server: Any, store: Any, folder: Path) -> None:
+        from flagloop_server.store import Actor
+
+        who = Actor("person", "tester")
+        self.folder = folder
+        self._store = store
+        self._environment = store.create_environment(f"site-{next(NUMBERS)}", who)
+        name = self._environment.key
+        key = store.create_key(name, "server", "programs", who)[1]
+        self._admin = store.create_key(name, "admin", "the test", who, role="editor")[1]
+        self._place = f"{server.url}/api/v1/admin/environments/{name}"
+        self.environ = {**os.environ, "FLAGLOOP_URL": server.url, "FLAGLOOP_KEY": key}
+        self._started: list[subprocess.Popen[str]] = []
+        split = {"name": "all", "split": {"on": "50%", "off": "50%"}}
+        document = {"version": 1, "flags": {"half": {"rules": [split]}}}
+        self.rest("push", text=json.dumps(document))
+
+    def rest(self, path: str, **body: Any) -> None:
+        """A change of the environment by the admin API."""
+        headers = {"Authorization": f"Bearer {self._admin}"}
+        answer = requests.post(f"{self._place}/{path}", json=body, headers=headers, timeout=20)
+        assert answer.status_code == 200, answer.text
+
+    def start(self, code: str, *words: str, **options: Any) -> subprocess.Popen[str]:
+        """A Python program, its output to be read."""
+        file = self.folder / "program.py"
+        file.write_text(code, "utf-8")
+        return self.run([sys.executable, str(file), *words], **options)
+
+    def run(self, command: list[str], **options: Any) -> subprocess.Popen[str]:
+        """Any command that knows the server by its environment."""
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        started = subprocess.Popen(
+            command, **{"env": self.environ, "cwd": self.folder, **pipes, **options}
+        )
+        self._started.append(started)
+        return started
+
+    def exposures(self) -> list[str]:
+        """The units of all exposures that the server has stored, sorted."""
+        found: list[str] = []
+        after = 0
+        while rows := self._store.events.events(after, 5000):
+            after = rows[-1].seq
+            mine = [row for row in rows if row.environment_id == self._environment.id]
+            found += [row.unit for row in mine if row.kind == 0]
+        return sorted(found)
+
+    def end(self) -> None:
+        """End what still runs."""
+        for program in self._started:
+            program.kill()
+            program.communicate()
+
+
+@pytest.fixture
+def site(shared_server: Any, tmp_path: Path) -> Iterator[Site]:
+    """A new environment of the shared server."""
+    pytest.importorskip("flask", reason="the server needs the extra 'server'")
+    from flagloop_server.store import Store
+
+    with Store(shared_server.data) as store:
+        made = Site(shared_server, store, tmp_path)
+        yield made
+        made.end()

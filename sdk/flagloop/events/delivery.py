@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Protocol
-from weakref import WeakSet
 
 from flagloop import forking
 from flagloop.evaluation.decision import Decision
+from flagloop.events import ending
 from flagloop.events.event import JSON, UNFIT, Instance, tracked
 from flagloop.events.exposure import Exposures
 from flagloop.events.inbox import Inbox
@@ -22,8 +21,6 @@ from flagloop.events.recording import Counts, Losses, Reservoir
 
 KEEP = 1.0
 """Seconds that a record is in memory alone when there is a spool."""
-AT_EXIT = 2.0
-"""Seconds that delivering may take when the process ends."""
 
 
 class Adopted(Protocol):
@@ -89,7 +86,7 @@ class Delivery(forking.Forkable):
             send, sources, policy, clocks, sdk=sdk, instance=self.instance, queue=batches
         )
         self._reset()
-        _live.add(self)
+        ending.keep(self)
         forking.keep(self)
 
     def adopt(self, ruleset: Adopted) -> None:
@@ -121,7 +118,7 @@ class Delivery(forking.Forkable):
         """Wait until all that is here has been acknowledged or lost; False after `timeout` s."""
         return self._flush(time.monotonic() + timeout, lambda: False)
 
-    def close(self, timeout: float = AT_EXIT) -> bool:
+    def close(self, timeout: float = ending.AT_EXIT) -> bool:
         """Take nothing more, flush, stop the worker; what cannot be sent in time is lost, or is
         for the next process if there is a spool.
         """
@@ -148,6 +145,10 @@ class Delivery(forking.Forkable):
         """Start the worker now, also in forked children, for counts that nothing else announces."""
         self._eager = True
         self._start()
+
+    def hurry(self) -> None:
+        """Send what is here as soon as possible; does not wait for that."""
+        self._ask()
 
     def leave(self) -> None:
         """Nobody puts anything any more: the worker sends what is here and ends.
@@ -333,19 +334,3 @@ def _thread(work: Callable[[], None], name: str) -> threading.Thread:
     thread = threading.Thread(target=work, name=name, daemon=True)
     thread.start()
     return thread
-
-
-_live: WeakSet[Delivery] = WeakSet()
-
-
-def _at_exit() -> None:
-    """Deliver what is left, all at once, within `AT_EXIT` seconds."""
-    deadline = time.monotonic() + AT_EXIT
-    left = list(_live)
-    for delivery in left:
-        delivery._ask()
-    for delivery in left:
-        delivery.close(max(0.0, deadline - time.monotonic()))
-
-
-atexit.register(_at_exit)

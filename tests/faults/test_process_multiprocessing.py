@@ -1,0 +1,136 @@
+"""Children of multiprocessing, by each way it starts them: they decide, deliver and obey."""
+
+from __future__ import annotations
+
+import multiprocessing
+from typing import Any
+
+import pytest
+
+METHODS = [
+    pytest.param(method, preload, id=method + "-preloaded" * preload)
+    for method, preload in [
+        ("fork", False),
+        ("spawn", False),
+        ("forkserver", False),
+        ("forkserver", True),
+    ]
+    if method in multiprocessing.get_all_start_methods()
+]
+
+PROGRAM = """
+import multiprocessing
+import sys
+import threading
+from concurrent.futures import ProcessPoolExecutor
+
+from flagloop import Client
+
+client = Client()  # also in children that import this file anew
+
+def decide(unit):
+    assert client.wait(20), client.status()
+    return client.variant("half", unit)
+
+def decide_and_fail(unit):
+    decide(unit)
+    sys.exit(3)
+
+def decide_on_a_thread_that_outlives_the_function(unit):
+    last = threading.main_thread()
+    def late():
+        threading.Event().wait(0.2)
+        decide(unit)
+    threading.Thread(target=late).start()
+
+def decide_by_a_client_of_its_own(unit):
+    own = Client()
+    assert own.wait(20)
+    own.variant("half", unit)
+
+def decide_in_a_grandchild(unit):
+    decide(unit)
+    finish(start(decide, f"{unit}-grandchild"))
+
+def start(function, *words):
+    started = context.Process(target=function, args=words)
+    started.start()
+    return started
+
+def finish(started):
+    started.join(30)
+    print(started.exitcode)
+
+if __name__ in ("__main__", "__mp_main__"):
+    context = multiprocessing.get_context(sys.argv[1])
+"""
+
+ENDS = """
+if __name__ == "__main__":
+    if "preload" in sys.argv:
+        context.set_forkserver_preload(["__main__"])
+    decide("parent")
+    kinds = [
+        decide,
+        decide_and_fail,
+        decide_on_a_thread_that_outlives_the_function,
+        decide_by_a_client_of_its_own,
+        decide_in_a_grandchild,
+    ]
+    for one in [start(kind, kind.__name__) for kind in kinds]:
+        finish(one)
+    pool = context.Pool(2, maxtasksperchild=5)
+    pool.map(decide, [f"pool-{n}" for n in range(20)], chunksize=1)
+    pool.close()
+    pool.join()
+    with ProcessPoolExecutor(2, mp_context=context) as executor:
+        list(executor.map(decide, [f"executor-{n}" for n in range(20)]))
+"""
+
+
+@pytest.mark.parametrize(("method", "preload"), METHODS)
+def test_children_deliver_what_they_decided(site: Any, method: str, preload: bool) -> None:
+    """Each exposure once, although most such children end by `os._exit` and run no `atexit`."""
+    program = site.start(PROGRAM + ENDS, method, *["preload"] * preload)
+    said, complaint = program.communicate(timeout=90)
+    assert (program.returncode, complaint) == (0, "")
+    assert sorted(said.split()) == ["0", "0", "0", "0", "0", "3"]
+    functions = ["decide", "decide_and_fail", "decide_on_a_thread_that_outlives_the_function"]
+    functions += ["decide_by_a_client_of_its_own", "decide_in_a_grandchild"]
+    expected = ["parent", *functions, "decide_in_a_grandchild-grandchild"]
+    expected += [f"{kind}-{n}" for kind in ("pool", "executor") for n in range(20)]
+    assert site.exposures() == sorted(expected)
+
+
+OBEYS = """
+def obey(method):
+    decide("u")
+    print("serving", flush=True)
+    pause = threading.Event()
+    for _ in range(500):
+        if client.decide("half", "u").reason == "DISABLED":
+            return
+        pause.wait(0.01)
+    sys.exit(f"{method}: {client.status()}")
+
+if __name__ == "__main__":
+    decide("u")
+    children = []
+    for method in multiprocessing.get_all_start_methods():
+        context = multiprocessing.get_context(method)
+        children.append(start(obey, method))
+    for one in children:
+        finish(one)
+"""
+
+
+def test_children_obey_a_kill(site: Any) -> None:
+    """A kill reaches children however they were started, by a stream of their own."""
+    methods = multiprocessing.get_all_start_methods()
+    program = site.start(PROGRAM + OBEYS, methods[0])
+    for _ in methods:
+        assert program.stdout.readline() == "serving\n"
+    site.rest("flags/half/kill", reason="test")
+    said, complaint = program.communicate(timeout=60)
+    assert (program.returncode, complaint) == (0, "")
+    assert said.split() == ["0"] * len(methods)
