@@ -302,18 +302,3 @@ def dependents(document: Document, section: str, key: str) -> list[str]:
         or (section == "holdouts" and flag.holdout == key)
         or (section == "experiments" and any(rule.experiment == key for rule in flag.rules))
     ]
-
-
-def disturbed(document: Document, changed: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """A warning for each running experiment whose flag is among the changed items."""
-    found = []
-    for section, key in changed:
-        flag = document.flags.get(key) if section == "flags" else None
-        for rule in flag.rules if flag is not None else ():
-            experiment = document.experiments.get(rule.experiment or "")
-            if experiment is not None and experiment.status == "running":
-                found.append(
-                    f"Experiment {experiment.key} runs on {key}: a change of who gets what "
-                    "disturbs its result."
-                )
-    return tuple(found)

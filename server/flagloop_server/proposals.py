@@ -13,6 +13,7 @@ from flagloop.errors import ConfigError, DocumentError
 from flagloop_server import overview, whatif
 from flagloop_server.changes import Change, Changes, Preview
 from flagloop_server.definitions import definitions
+from flagloop_server.disturbance import Disturbance, disturbed
 from flagloop_server.itemtext import dedented
 from flagloop_server.recording import recording
 from flagloop_server.store import Environment, Store, now_ms
@@ -71,7 +72,7 @@ def propose(store: Store, changes: Changes, env: Environment, planned: Change) -
         notes=preview.notes,
         effect=None if wrong else _effect(store, env, preview),
         dependents=tuple(dict.fromkeys(needed_by)),
-        running=overview.disturbed(parsed, preview.changed),
+        running=tuple(str(one) for one in _disturbed(preview)),
     )
 
 
@@ -88,6 +89,11 @@ def text_of(document: DocumentText, section: str, key: str) -> str | None:
     """The text of an item as people edit it, None where it does not exist."""
     item = document.items.get((section, key))
     return dedented(item.text) if item is not None else None
+
+
+def _disturbed(preview: Preview) -> tuple[Disturbance, ...]:
+    before, after = preview.base.document.mapping, preview.document.mapping
+    return disturbed(before, after, preview.changed)
 
 
 def _effect(store: Store, env: Environment, preview: Preview) -> whatif.WhatIf | None:

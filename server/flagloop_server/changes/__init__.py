@@ -5,10 +5,12 @@ from flagloop_server.changes.change import (
     Draft,
     MergeConflictError,
     Scene,
+    changed_refs,
     find_item,
 )
 from flagloop_server.changes.flags import (
     archive_flag,
+    archive_flags,
     kill,
     pause,
     restore,
@@ -20,10 +22,12 @@ from flagloop_server.changes.items import (
     add_item,
     put_document,
     put_item,
+    put_items,
     remove_item,
     replace_item,
 )
 from flagloop_server.changes.merging import deploy, promote, push, revert, revert_item
+from flagloop_server.changes.several import together
 from flagloop_server.changes.writer import Applied, Changes, Preview
 
 __all__ = [
@@ -36,6 +40,8 @@ __all__ = [
     "Scene",
     "add_item",
     "archive_flag",
+    "archive_flags",
+    "changed_refs",
     "deploy",
     "find_item",
     "kill",
@@ -44,6 +50,7 @@ __all__ = [
     "push",
     "put_document",
     "put_item",
+    "put_items",
     "remove_item",
     "replace_item",
     "restore",
@@ -51,5 +58,6 @@ __all__ = [
     "revert",
     "revert_item",
     "set_share",
+    "together",
     "unarchive_flag",
 ]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from flagloop.document import yamledit
 from flagloop.document.percent import format_percent, parse_percent
 from flagloop.document.yamlfile import DocumentText
-from flagloop.errors import NotFoundError
+from flagloop.errors import ConfigError, NotFoundError
 from flagloop_server.changes.change import (
     Change,
     Draft,
@@ -18,6 +18,7 @@ from flagloop_server.changes.change import (
     refuse,
     replace_rule,
 )
+from flagloop_server.changes.several import together
 from flagloop_server.store import Ref
 
 
@@ -85,6 +86,17 @@ def archive_flag(env: str, flag: str) -> Change:
         return Draft(yamledit.remove_item(scene.document, "flags", flag).document)
 
     return Change(env, "archive", flag, draft)
+
+
+def archive_flags(env: str, flags: Sequence[str]) -> Change:
+    """Archive several flags at once, as one revision; none of them where one cannot go.
+
+    They may require each other.
+    """
+    keys = list(dict.fromkeys(flags))
+    if not keys:
+        raise ConfigError("name the flags that are to be archived")
+    return together(env, "archive", [archive_flag(env, key) for key in keys])
 
 
 def unarchive_flag(env: str, flag: str) -> Change:

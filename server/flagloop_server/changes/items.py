@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from flagloop.document import yamledit
 from flagloop.document.problem import Problem
 from flagloop.document.yamlfile import DocumentText, parse
-from flagloop.errors import ConflictError
+from flagloop.errors import ConfigError, ConflictError
 from flagloop_server.changes.change import Change, Draft, Scene, refuse
 from flagloop_server.changes.flags import archive_flag, rewrite
+from flagloop_server.changes.several import together
 from flagloop_server.store import Ref
 
 
@@ -22,9 +24,30 @@ def put_item(env: str, section: str, key: str, text: str) -> Change:
 
     def draft(scene: Scene) -> Draft:
         edit = yamledit.put_item_text(scene.document, section, key, text)
-        return Draft(edit.document, locate=_in_item(edit.document, (section, key)))
+        return Draft(edit.document, locate=_in_items(edit.document, [(section, key)]))
 
     return Change(env, "edit", _target(section, key), draft)
+
+
+def put_items(env: str, texts: Mapping[Ref, str | None]) -> Change:
+    """Write several items' YAML texts as one revision; None archives a flag, removes another.
+
+    Problems have lines of the item's own text where they lie in one.
+    """
+    if not texts:
+        raise ConfigError("name at least one item")
+    parts = [
+        remove_item(env, *ref) if text is None else put_item(env, *ref, text)
+        for ref, text in texts.items()
+    ]
+    written = [ref for ref, text in texts.items() if text is not None]
+    change = together(env, "edit", parts)
+
+    def draft(scene: Scene) -> Draft:
+        made = change.draft(scene)
+        return replace(made, locate=_in_items(made.document, written))
+
+    return replace(change, draft=draft)
 
 
 def add_item(env: str, section: str, key: str, mapping: Mapping[str, Any]) -> Change:
@@ -92,17 +115,20 @@ def _target(section: str, key: str) -> str:
     return key if section == "flags" else f"{section}.{key}"
 
 
-def _in_item(document: DocumentText, ref: Ref) -> Callable[[Iterable[Problem]], list[Problem]]:
-    """Lines counted from the item's own first line; none for problems elsewhere."""
+def _in_items(
+    document: DocumentText, refs: Collection[Ref]
+) -> Callable[[Iterable[Problem]], list[Problem]]:
+    """Lines counted from the first line of the item that a problem is in; none elsewhere."""
 
     def locate(problems: Iterable[Problem]) -> list[Problem]:
-        item = document.items.get(ref)
-        before = document.text.partition(item.text)[0].count("\n") if item else 0
-        return [
-            problem.at(problem.line - before)
-            if problem.path[:2] == ref and problem.line is not None
-            else problem.at(None)
-            for problem in document.locate(problems)
-        ]
+        return [_in_item(document, refs, problem) for problem in document.locate(problems)]
 
     return locate
+
+
+def _in_item(document: DocumentText, refs: Collection[Ref], problem: Problem) -> Problem:
+    ref = tuple(str(part) for part in problem.path[:2])
+    item = document.items.get((ref[0], ref[1])) if len(ref) == 2 else None
+    if item is None or ref not in refs or problem.line is None:
+        return problem.at(None)
+    return problem.at(problem.line - document.text.partition(item.text)[0].count("\n"))

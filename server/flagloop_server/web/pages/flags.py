@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from flask import request, url_for
 from flask.typing import ResponseReturnValue
 
-from flagloop.errors import ConflictError
 from flagloop_server import changes as change
-from flagloop_server import overview
+from flagloop_server import overview, undoing
 from flagloop_server.definitions import definitions
 from flagloop_server.itemtext import dedented
 from flagloop_server.staleness import settled_flags
-from flagloop_server.store import RevisionRow, StoredDocument, now_ms
+from flagloop_server.store import StoredDocument, now_ms
 from flagloop_server.web import application
 from flagloop_server.web.pages import live
 from flagloop_server.web.pages.frame import (
@@ -121,9 +120,9 @@ def _done(stored: StoredDocument, flag: str, number: int | None) -> Done | None:
     ref = ("flags", flag)
     if ref not in row.changed:
         return None
-    action = row.action if _existed(row, ref) else "add"
+    action = "add" if undoing.added(application().store, row, ref) else row.action
     sentence = DONE.get(action, "Changed {target}.").format(target=flag)
-    undoable = stored.item_revisions.get(ref) == number and len(row.changed) == 1
+    undoable = undoing.can_be_undone(application().store, row, stored)
     return Done(number, row.at, sentence, row.reason, undoable)
 
 
@@ -147,18 +146,18 @@ def restore_flag(environment: str, flag: str) -> ResponseReturnValue:
 
 @blueprint.post("/environments/<environment>/revisions/<int(max=9007199254740992):number>/undo")
 def undo(environment: str, number: int) -> ResponseReturnValue:
-    """Bring the one item of a revision back to what it was before, unless it changed since."""
+    """Bring the items of a revision back to what they were before, unless they changed since."""
     _, who = enter("edit", environment)
     app = application()
-    row = app.store.revision(environment, number)
-    section, key = _only_item(row)
-    applied = app.changes.apply(
-        _opposite(row, section, key),
-        who.actor,
-        f"undo of revision {number}",
-        expected={(section, key): number},
-    )
-    if (section, key) in applied.document.document.items and section == "flags":
+    planned, expected = undoing.undo(app.store, environment, number)
+    why = f"undo of revision {number}"
+    applied = app.changes.apply(planned, who.actor, why, expected=expected)
+    section, key = next(iter(expected))
+    if (
+        len(expected) == 1
+        and section == "flags"
+        and (section, key) in applied.document.document.items
+    ):
         return back_to_flag(environment, key, applied)
     return redirect_to_revision(environment, applied.revision)
 
@@ -168,31 +167,3 @@ def redirect_to_revision(environment: str, number: int) -> ResponseReturnValue:
     from flask import redirect
 
     return redirect(url_for("pages.revision", environment=environment, number=number), 303)
-
-
-def _only_item(row: RevisionRow) -> tuple[str, str]:
-    if len(row.changed) != 1 or not row.changed[0][0]:
-        raise ConflictError("only a change of one item can be undone so; revert the document")
-    return row.changed[0]
-
-
-def _existed(row: RevisionRow, ref: tuple[str, str]) -> bool:
-    """Whether the item was there before the revision."""
-    versions = application().store.item_versions(row.environment, row.number)
-    return any((one.section, one.key) == ref and one.before is not None for one in versions)
-
-
-def _opposite(row: RevisionRow, section: str, key: str) -> change.Change:
-    if not _existed(row, (section, key)):
-        if section == "flags":
-            return change.archive_flag(row.environment, key)
-        return change.remove_item(row.environment, section, key)
-    match row.action:
-        case "kill":
-            return change.restore(row.environment, key)
-        case "restore":
-            return change.kill(row.environment, key)
-        case "archive":
-            return change.unarchive_flag(row.environment, key)
-        case _:
-            return change.revert_item(row.environment, section, key, row.number - 1, state=True)

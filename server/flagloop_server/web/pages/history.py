@@ -11,6 +11,7 @@ from flagloop.document.merge import item_diff
 from flagloop.errors import NotFoundError
 from flagloop_server import changes as change
 from flagloop_server.store import Environment
+from flagloop_server.undoing import can_be_undone
 from flagloop_server.web import application
 from flagloop_server.web.audit import audit_rows
 from flagloop_server.web.identity import require_server_admin
@@ -90,13 +91,12 @@ def revision(environment: str, number: int) -> ResponseReturnValue:
     store = application().store
     row = store.revision(environment, number)
     current = store.document(environment)
-    only = row.changed[0] if len(row.changed) == 1 and row.changed[0][0] else None
     return page(
         "revision.html",
         env,
         row=row,
         items=store.item_versions(environment, number),
-        undoable=only is not None and current.item_revisions.get(only) == number,
+        undoable=can_be_undone(store, row, current),
     )
 
 

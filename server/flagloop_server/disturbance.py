@@ -1,0 +1,112 @@
+"""Running experiments that a change would disturb: refused unless forced with a reason.
+
+An experiment is disturbed when the change touches who gets what of its flag: the flag, or a
+segment, layer, holdout or other flag that decides for it. Descriptions, owners and tags do not
+count, and neither does a change that ends the experiment itself (`status: decided`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from flagloop.document.schema import wire_item
+from flagloop.errors import ConfigError, ConflictError
+from flagloop_server import whatif
+from flagloop_server.changes import Change, Draft, Scene, changed_refs
+from flagloop_server.store import Ref
+from flagloop_server.wording import join_words
+
+
+@dataclass(frozen=True, slots=True)
+class Disturbance:
+    """A running experiment, the flag that it runs on, and what of the change reaches it."""
+
+    experiment: str
+    flag: str
+    by: tuple[Ref, ...]
+
+    def __str__(self) -> str:
+        names = [key if section == "flags" else f"{section}.{key}" for section, key in self.by]
+        return (
+            f"Experiment {self.experiment} runs on {self.flag}: this change of "
+            f"{join_words(names, 'and')} disturbs its result."
+        )
+
+
+class DisturbedError(ConflictError):
+    """A change that would disturb running experiments; `.disturbances` lists them."""
+
+    def __init__(self, found: Iterable[Disturbance]) -> None:
+        self.disturbances = tuple(found)
+        names = [one.experiment for one in self.disturbances]
+        shown = join_words(names, "and")
+        super().__init__(
+            f"this would disturb the running experiment {shown}: end it first, or force the "
+            "change with a reason",
+            [f"experiments.{name}" for name in names],
+        )
+
+
+def disturbed(
+    before: Mapping[str, Any], after: Mapping[str, Any], changed: Iterable[Ref]
+) -> tuple[Disturbance, ...]:
+    """The experiments that run in both documents and on whose flag `changed` has an effect."""
+    running = {
+        key
+        for key, item in _section(before, "experiments").items()
+        if _runs(item) and _runs(_section(after, "experiments").get(key, {}))
+    }
+    if not running:
+        return ()
+    reached: dict[str, list[Ref]] = {}
+    for section, key in changed:
+        old, new = (_section(one, section).get(key) for one in (before, after))
+        if wire_item(section, old) != wire_item(section, new):
+            ref = (section, key)
+            for flag in whatif.affected(before, [ref]) | whatif.affected(after, [ref]):
+                reached.setdefault(flag, []).append(ref)
+    return tuple(
+        Disturbance(experiment, flag, tuple(reached[flag]))
+        for flag, item in _section(before, "flags").items()
+        if flag in reached
+        for experiment in _experiments(item)
+        if experiment in running
+    )
+
+
+def guarded(planned: Change, *, force: bool = False) -> Change:
+    """The same change, refused (DisturbedError) if it would disturb a running experiment.
+
+    With `force` it is made, if it has a reason (ConfigError without). Urgent changes pass.
+    """
+
+    def draft(scene: Scene) -> Draft:
+        made = planned.draft(scene)
+        changed = changed_refs(scene.document, made.document)
+        found = disturbed(scene.document.mapping, made.document.mapping, changed)
+        if found and not force:
+            raise DisturbedError(found)
+        if found and not scene.reason:
+            raise ConfigError(
+                f"to disturb the running experiment {found[0].experiment} needs a reason"
+            )
+        return made
+
+    return planned if planned.urgent else replace(planned, draft=draft)
+
+
+def _section(document: Mapping[str, Any], section: str) -> Mapping[str, Any]:
+    items = document.get(section)
+    return items if isinstance(items, dict) else {}
+
+
+def _runs(experiment: Any) -> bool:
+    return isinstance(experiment, dict) and experiment.get("status", "running") == "running"
+
+
+def _experiments(flag: Any) -> list[str]:
+    rules = flag.get("rules") if isinstance(flag, dict) else None
+    listed = rules if isinstance(rules, list) else []
+    return [rule["experiment"] for rule in listed if "experiment" in rule]
