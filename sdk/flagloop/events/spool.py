@@ -75,7 +75,8 @@ class Spool:
 
     def room(self) -> bool:
         """True as long as the disk takes what it should; tries again when that is due."""
-        if self._held and self._clocks.steady() >= self._again:
+        if self._clocks.steady() >= self._again:
+            self._secure()
             self._write_held()
         return not self._held
 
@@ -124,10 +125,12 @@ class Spool:
 
     def close(self) -> list[Batch]:
         """Leave the file to the next process; gives back what the disk did not take."""
-        if self._held:
-            self._write_held()
+        self._secure()
+        self._write_held()
         left = [one.batch for one in self._held]
         if self._file is not None:
+            if not self._file.there():
+                self.lose(_unknown(self._file.events), "spool_damaged")
             self._file.close()
         self._forget()
         return left
@@ -221,6 +224,7 @@ class Spool:
         body = zlib.compress(one.batch.pack(), 1)
         at, events = int(self._clocks.wall() * 1000), len(one.batch.events)
         try:
+            self._stay()
             if self._file is None:
                 self._file = SpoolFile.create(self._folder, self._prefix, self._log)
             self._file.put(one.ticket, at, events, body)
@@ -233,6 +237,27 @@ class Spool:
         except SpoolError as problem:
             self._failed(problem)
         return True
+
+    def _secure(self) -> None:
+        try:
+            self._stay()
+        except SpoolError as problem:
+            self._failed(problem)
+
+    def _stay(self) -> None:
+        """Go on in a new file if somebody removed this one, whose batches only we still see."""
+        old = self._file
+        if old is None or old.there():
+            return
+        new = SpoolFile.create(self._folder, self._prefix, self._log)
+        try:
+            new.take(old)
+        except SpoolError:
+            new.close()
+            raise
+        old.disown()
+        self._file, self._trouble = new, None
+        self._oddity = f"{old.path} was removed while it was in use; {new.path.name} has its events"
 
     def _bound(self, file: SpoolFile, newest: int) -> None:
         """Lose the oldest batches over the limit, but not the one that is being sent."""

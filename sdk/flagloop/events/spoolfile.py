@@ -81,6 +81,7 @@ class SpoolFile:
         self.oldest_at: int | None = None
         self._passed = 0
         self._lock: int | None = lock
+        self._identity: tuple[int, int] | None = None
         self._log = log
         self._pid = os.getpid()
         self._open: sqlite3.Connection | None = None
@@ -97,6 +98,7 @@ class SpoolFile:
             made = cls(path, lock, log)
             try:
                 os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+                made._identity = _identity(path.lstat())
                 made._read_totals()
             except (OSError, sqlite3.Error):
                 made.close()
@@ -169,6 +171,38 @@ class SpoolFile:
             self._count(-1, -row.events)
             self._look()
 
+    def there(self) -> bool:
+        """Whether it is in its folder still, and ours; only a lock that is gone is made again."""
+        assert self._lock is not None
+        with contextlib.suppress(OSError):
+            if _identity(self.path.lstat()) != self._identity:
+                return False
+            if _holds(self._lock, self.path):
+                return True
+            again = _take(self.path)
+            if again is not None:
+                os.close(self._lock)
+                self._lock = again
+                return True
+        return False
+
+    def take(self, other: SpoolFile) -> None:
+        """Copy what is in one that is not `there` any more, which works as long as it is open."""
+        if other._open is None:
+            raise DamagedError(f"{other.path} was removed")
+        with _told(self.path):
+            base = self._base()
+            base.execute("begin")
+            base.executemany("insert into batch values (?, ?, ?, ?)", other._left())
+            base.execute("commit")
+            self._read_totals()
+
+    def _left(self) -> Iterator[Row]:
+        row = self.oldest()
+        while row is not None:
+            yield row
+            row = self.oldest(row.seq)
+
     def pause(self) -> None:
         """Close it until it is used again, so that a forked child inherits nothing open."""
         base, self._open = self._open, None
@@ -218,7 +252,12 @@ class SpoolFile:
         if self._open is None:
             # The outbox lets one thread in at a time.
             self._open = sqlite3.connect(
-                self.path, timeout=1.0, isolation_level=None, check_same_thread=False
+                # Never made by SQLite, as one that everybody may read and nobody has locked.
+                f"{self.path.as_uri()}?mode=rw",
+                uri=True,
+                timeout=1.0,
+                isolation_level=None,
+                check_same_thread=False,
             )
             try:
                 self._prepare(self._open)
@@ -279,6 +318,7 @@ class SpoolFile:
             and about.st_uid == os.getuid()
             and not about.st_mode & 0o022
         ):
+            self._identity = _identity(about)
             return True
         self._let_go()
         if about.st_uid == os.getuid():
@@ -301,6 +341,17 @@ class SpoolFile:
             os.close(lock)
 
 
+def _identity(about: os.stat_result) -> tuple[int, int]:
+    return about.st_dev, about.st_ino
+
+
+def _holds(lock: int, path: Path) -> bool:
+    """Whether that handle is of the lock that others find there."""
+    with contextlib.suppress(FileNotFoundError):
+        return _identity(os.fstat(lock)) == _identity(path.with_suffix(".lock").stat())
+    return False
+
+
 def _take(path: Path) -> int | None:
     """A handle with the lock of a file, None while another process or user has it; OSError."""
     name = path.with_suffix(".lock")
@@ -311,9 +362,9 @@ def _take(path: Path) -> int | None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Its last owner may have removed it between the two calls.
-        if os.fstat(handle).st_ino == name.stat().st_ino:
+        if _holds(handle, path):
             return handle
-    except (BlockingIOError, FileNotFoundError):
+    except BlockingIOError:
         pass
     except OSError:
         os.close(handle)

@@ -126,3 +126,71 @@ def test_a_file_that_breaks_while_it_is_open(machine: Any) -> None:
     # The first batch was in memory, since it was being sent.
     assert machine.units == [f"u{n:06d}" for n in range(100)] + names
     assert world.losses.totals == {"spool_damaged": 2900}
+
+
+@pytest.mark.parametrize("what", ["*", "*.spool", "*.lock"])
+def test_files_that_are_removed_under_a_living_process(machine: Any, what: str) -> None:
+    """What only it still sees is on disk again, told, private, and there for the next process."""
+    machine.down = True
+    world = machine.process()
+    names = machine.track(world, 0, 20)
+    world.run(2)
+    [before] = machine.files()
+    for path in machine.folder.glob(what):
+        path.unlink()
+    world.run(2)
+    [after] = machine.files()
+    told = world.spool.status()["problem"]
+    if what == "*.lock":
+        assert (after, told) == (before, None)
+    else:
+        assert f"{before} was removed while it was in use; {after.name} has its events" == told
+    assert {path.stat().st_mode & 0o777 for path in machine.folder.iterdir()} == {0o600}
+    other = machine.process()
+    other.run(2)
+    assert other.spool.status()["events"] == 0
+    names += machine.track(world, 20, 30)
+    world.run(2)
+    machine.kill(world)
+    machine.down = False
+    later = machine.process()
+    later.run(5)
+    assert machine.units == names
+    assert later.losses.totals == world.losses.totals == {}
+
+
+def test_files_that_are_removed_while_they_are_closed(machine: Any) -> None:
+    """What nobody can read any more is counted as lost, and the file is not made by SQLite."""
+    machine.down = True
+    world = machine.process()
+    for n in range(3):
+        machine.track(world, n * 10, n * 10 + 10)
+        world.run(1)
+    world.spool.before_fork()
+    for path in machine.folder.iterdir():
+        path.unlink()
+    world.run(RETRY + 2)
+    machine.down = False
+    assert world.flush()
+    # The first batch was in memory, since it was being sent.
+    assert machine.units == [f"u{n:06d}" for n in range(10)]
+    assert world.losses.totals == {"spool_damaged": 20}
+
+
+def test_a_folder_that_is_removed_and_cannot_be_made_again(machine: Any) -> None:
+    """It is told at once, what is still seen is sent, and at the end what is not sent is lost."""
+    machine.down = True
+    world = machine.process()
+    machine.track(world, 0, 10)
+    world.run(2)
+    for path in machine.folder.iterdir():
+        path.unlink()
+    machine.folder.rmdir()
+    machine.folder.touch()
+    world.run(RETRY + 2)
+    assert "File exists" in world.spool.status()["problem"]
+    machine.track(world, 10, 20)
+    world.run(RETRY + 2)
+    assert "File exists" in world.spool.status()["problem"]
+    world.outbox.abandon()
+    assert world.losses.totals == {"spool_damaged": 10, "closed": 10}
