@@ -24,22 +24,47 @@ def workplace(file: Path) -> Iterator[Path]:
     place = file.parent if os.access(file.parent, os.W_OK) else Path(gettempdir())
     for left in place.glob(f".{escape(file.name)}.*{_END}"):
         _clear(left)
-    with TemporaryDirectory(prefix=f".{file.name}.", suffix=_END, dir=place) as name:
-        descriptor = os.open(name, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield Path(name)
-        finally:
-            os.close(descriptor)
+    with _made(place, file.name) as folder:
+        yield folder
+
+
+@contextmanager
+def _made(place: Path, name: str) -> Iterator[Path]:
+    with TemporaryDirectory(prefix=f".{name}.", suffix=_END, dir=place) as made:
+        folder = Path(made)
+        with _locked(folder, fcntl.LOCK_EX) as mine:
+            if mine:
+                yield folder
+                return
+    # Another process took it for one that was left, before it had its lock.
+    with _made(place, name) as folder:
+        yield folder
+
+
+@contextmanager
+def _locked(folder: Path, how: int) -> Iterator[bool]:
+    """Hold a folder; False for one that is gone, held by its process or of another user."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except (FileNotFoundError, PermissionError):
+        yield False
+        return
+    try:
+        yield _take(descriptor, how) and folder.exists()
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, how: int) -> bool:
+    try:
+        fcntl.flock(descriptor, how)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _clear(left: Path) -> None:
     """Delete a folder that nobody holds: the lock ends with its process."""
-    descriptor = os.open(left, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return
-    finally:
-        os.close(descriptor)
-    shutil.rmtree(left)
+    with _locked(left, fcntl.LOCK_EX | fcntl.LOCK_NB) as mine:
+        if mine:
+            shutil.rmtree(left, ignore_errors=True)

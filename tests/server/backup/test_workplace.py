@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,16 @@ def test_one_that_is_in_use_stays(tmp_path: Path) -> None:
         assert one.exists()
     with workplace(file):
         assert len(names(tmp_path)) == 1
+
+
+def test_many_at_once_for_one_file(tmp_path: Path) -> None:
+    """None takes for left over what another is about to hold or to clear away."""
+
+    def work(number: int) -> bool:
+        with workplace(tmp_path / "b.tar") as folder:
+            (folder / "part").write_text(str(number))
+            return (folder / "part").read_text() == str(number)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(work, range(400)))
+    assert names(tmp_path) == []
