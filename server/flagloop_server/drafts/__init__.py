@@ -8,13 +8,18 @@ from flagloop_server.drafts.draft import (
     replace_draft,
     rewritten,
 )
+from flagloop_server.drafts.merging import Clash, Merged, Side, merge_texts
 from flagloop_server.drafts.steps import Step
 
 __all__ = [
+    "Clash",
     "Desk",
     "Draft",
+    "Merged",
+    "Side",
     "Step",
     "edit_draft",
+    "merge_texts",
     "read_draft",
     "replace_draft",
     "rewritten",

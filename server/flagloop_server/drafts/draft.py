@@ -5,7 +5,7 @@ Pages and the admin API ask here. Nothing is stored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +18,7 @@ from flagloop_server import changes as change
 from flagloop_server.changes import Changes
 from flagloop_server.drafts import conditions, rules, steps
 from flagloop_server.drafts.steps import Do, Step, Work
-from flagloop_server.itemtext import key_of
-
-MARGIN = "  "
+from flagloop_server.itemtext import as_document, from_document, key_of
 
 DOINGS: dict[str, Do] = {
     "set": steps.put,
@@ -124,12 +122,6 @@ def _written(desk: Desk, before: Draft, work: Work) -> Draft:
 
 def rewritten(section: str, key: str, text: str, mapping: Any) -> tuple[str, bool]:
     """An item's text with another meaning, and whether it had to be laid out anew."""
-    document = parse(f"{section}:\n" + _each_line(text, lambda line: MARGIN + line))
+    document = parse(as_document(section, text))
     edit = yamledit.replace_item(document, section, key, mapping)
-    body = edit.document.text.partition("\n")[2]
-    return _each_line(body, lambda line: line.removeprefix(MARGIN)), edit.reformatted
-
-
-def _each_line(text: str, of: Callable[[str], str]) -> str:
-    lines = text.splitlines(keepends=True)
-    return "".join(of(line) if line.strip("\r\n") else line for line in lines)
+    return from_document(edit.document.text), edit.reformatted
