@@ -1,8 +1,8 @@
 """The append-only log of exposures and events, with the aggregates that pages read."""
 
-from flagloop_server.store.events.batch import Ack, Batch, decode_batch
+from flagloop_server.store.events.batch import Ack, Batch, TooLargeError, decode_batch
 from flagloop_server.store.events.live import EventTotal, LiveCounts
-from flagloop_server.store.events.log import BusyError, EventLog, EventStats
+from flagloop_server.store.events.log import BusyError, ClosedError, EventLog, EventStats
 from flagloop_server.store.events.reading import (
     EventRow,
     InstanceRow,
@@ -15,6 +15,7 @@ __all__ = [
     "Ack",
     "Batch",
     "BusyError",
+    "ClosedError",
     "EventLog",
     "EventRow",
     "EventStats",
@@ -23,6 +24,7 @@ __all__ = [
     "LiveCounts",
     "Loss",
     "RecordedContext",
+    "TooLargeError",
     "Usage",
     "decode_batch",
 ]

@@ -6,105 +6,43 @@ import math
 import os
 import time
 import uuid
-from collections.abc import Callable
-from functools import lru_cache
-from typing import Annotated, Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from flagloop.document.percent import parse_percent
+from flagloop_server.store.events.wire import (
+    Count,
+    Event,
+    Exposure,
+    Good,
+    Instance,
+    Lost,
+    Mixed,
+)
 
+MOST_EVENTS = 10_000
+"""Events, counts, losses and contexts in one batch, each."""
+MOST_VALUES = 500_000
+"""About how many JSON values a batch may have: read, each can take a hundred times its bytes."""
 LONGEST_DATA = 32 * 1024
 """Bytes of the JSON of one event's properties, attributes or of one context."""
 MOST_UNITS = 20
 FARTHEST = 2**53
 """Milliseconds from the epoch, in both directions."""
+ROW_BYTES = 700
+"""About what an event takes in memory beside its JSON, until it is committed."""
+
+_SHORT = 300
+"""Bytes of attributes that are remembered: most events of a batch have the same few."""
 
 _T = TypeVar("_T")
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-Text = Annotated[str, msgspec.Meta(max_length=200)]
-Unit = Annotated[str, msgspec.Meta(min_length=1, max_length=10_000)]
-"""The SDK decides for longer ones too; their events are rejected, and counted by the sender."""
-Many = Annotated[int, msgspec.Meta(ge=1, le=10**12)]
-Revision = Text | Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-"""`<lineage>.<n>`; a sender that knows only one lineage may say the number alone."""
 
-
-class Holdout(msgspec.Struct, frozen=True):
-    """The flag's holdout, and whether the unit is in it."""
-
-    key: Name
-    held: bool = False
-
-
-class Exposure(msgspec.Struct, frozen=True, tag_field="type", tag="exposure"):
-    """This unit saw this variant."""
-
-    flag: Name
-    unit: Unit
-    variant: Name | None = None
-    id: str | None = None
-    at: float | None = None
-    unit_by: Name = "key"
-    rule: Name | None = None
-    experiment: Name | None = None
-    stage: Text | None = None
-    holdout: Holdout | None = None
-    revision: Revision | None = None
-    attributes: msgspec.Raw = msgspec.Raw()
-
-
-class Event(msgspec.Struct, frozen=True, tag_field="type", tag="event"):
-    """Something that a unit did; `unit` alone means the unit by `key`."""
-
-    event: Name
-    units: dict[Name, Unit] = {}
-    unit: Unit | None = None
-    id: str | None = None
-    at: float | None = None
-    value: float | None = None
-    properties: msgspec.Raw = msgspec.Raw()
-
-
-class Count(msgspec.Struct, frozen=True):
-    """So many evaluations in a minute (since the epoch) had this outcome."""
-
-    flag: Name
-    n: Many
-    minute: Annotated[int, msgspec.Meta(ge=-(2**40), le=2**40)] | None = None
-    variant: Text | None = None
-    rule: Text | None = None
-    reason: Text = ""
-
-
-class Lost(msgspec.Struct, frozen=True):
-    """So many records never left the process."""
-
-    reason: Name
-    n: Many
-    flag: Text | None = None
-    variant: Text | None = None
-
-
-class Instance(msgspec.Struct, frozen=True):
-    """The process that sends."""
-
-    id: Name
-    host: Text = ""
-    pid: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
-
-
-class _Envelope(msgspec.Struct, frozen=True):
-    events: list[msgspec.Raw]
-    batch: str | None = None
-    sent: float | None = None
-    sdk: Text = ""
-    revision: Revision | None = None
-    instance: Instance | None = None
-    lost: list[msgspec.Raw] = []
-    counts: list[msgspec.Raw] = []
-    contexts: list[msgspec.Raw] = []
+class TooLargeError(ValueError):
+    """More than one batch may hold; a part of it is welcome."""
 
 
 class Row(NamedTuple):
@@ -128,8 +66,15 @@ class Row(NamedTuple):
     data: str | None = None
 
 
+_row: Callable[[Iterable[object]], Row] = partial(tuple.__new__, Row)
+"""Row(...) without a call in Python."""
+
+
 class Batch(NamedTuple):
-    """A checked batch; `malformed` counts rows of counts, losses and contexts left out."""
+    """A checked batch; `malformed` counts rows of counts, losses and contexts left out.
+
+    `size` is about how many bytes of memory it takes.
+    """
 
     rows: tuple[Row, ...]
     rejected: tuple[tuple[int, str], ...]
@@ -142,6 +87,7 @@ class Batch(NamedTuple):
     counts: tuple[Count, ...]
     contexts: tuple[str, ...]
     malformed: int
+    size: int
 
 
 class Ack(NamedTuple):
@@ -160,7 +106,8 @@ class Ack(NamedTuple):
         }
 
 
-_ENVELOPE = msgspec.json.Decoder(_Envelope)
+_GOOD = msgspec.json.Decoder(Good)
+_MIXED = msgspec.json.Decoder(Mixed)
 _EVENT: msgspec.json.Decoder[Exposure | Event] = msgspec.json.Decoder(Exposure | Event)
 _COUNT = msgspec.json.Decoder(Count)
 _LOST = msgspec.json.Decoder(Lost)
@@ -168,17 +115,24 @@ _OBJECT: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, A
 
 
 def decode_batch(raw: bytes) -> Batch:
-    """Read a batch's JSON. A bad event is listed in `rejected`; ValueError for no batch at all."""
+    """Read a batch's JSON. A bad event is listed in `rejected`; ValueError for no batch at all.
+
+    TooLargeError (a ValueError) for one of more than MOST_EVENTS events.
+    """
+    if raw.count(b",") >= MOST_VALUES:
+        raise TooLargeError(f"a batch has at most {MOST_VALUES:,} values")
     try:
-        envelope = _ENVELOPE.decode(raw)
+        envelope, make = _read(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ValueError(str(error)) from None
     except RecursionError:
         raise ValueError("the JSON nests too deep") from None
-    rows, rejected = _events(envelope.events)
+    lists = (envelope.counts, envelope.lost, envelope.contexts)
+    if max(len(envelope.events), *map(len, lists)) > MOST_EVENTS:
+        raise TooLargeError(f"a batch has at most {MOST_EVENTS:,} events")
+    rows, rejected = _rows(envelope.events, make)
     counts, lost = _each(envelope.counts, _COUNT.decode), _each(envelope.lost, _LOST.decode)
     contexts = _each(envelope.contexts, _object)
-    given = len(envelope.counts) + len(envelope.lost) + len(envelope.contexts)
     return Batch(
         rows=rows,
         rejected=rejected,
@@ -190,20 +144,38 @@ def decode_batch(raw: bytes) -> Batch:
         lost=lost,
         counts=counts,
         contexts=contexts,
-        malformed=given - len(counts) - len(lost) - len(contexts),
+        malformed=sum(map(len, lists)) - len(counts) - len(lost) - len(contexts),
+        size=len(raw) + ROW_BYTES * (len(rows) + sum(map(len, lists))),
     )
 
 
-def _events(given: list[msgspec.Raw]) -> tuple[tuple[Row, ...], tuple[tuple[int, str], ...]]:
+def _read(raw: bytes) -> tuple[Good | Mixed, Callable[[Any], Row]]:
+    """The envelope, and how its events are made rows; what that raises is wrong with the event."""
+    try:
+        return _GOOD.decode(raw), _made
+    except msgspec.ValidationError:  # one event or the envelope itself
+        return _MIXED.decode(raw), _separate
+
+
+def _rows(
+    events: Iterable[object], make: Callable[[Any], Row]
+) -> tuple[tuple[Row, ...], tuple[tuple[int, str], ...]]:
     rows: list[Row] = []
     rejected: list[tuple[int, str]] = []
-    for index, raw in enumerate(given):
+    for index, event in enumerate(events):
         try:
-            event = _EVENT.decode(raw)
-            rows.append(_exposure(event) if isinstance(event, Exposure) else _event(event))
+            rows.append(make(event))
         except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
             rejected.append((index, str(error)))
     return tuple(rows), tuple(rejected)
+
+
+def _separate(raw: msgspec.Raw) -> Row:
+    return _made(_EVENT.decode(raw))
+
+
+def _made(event: Exposure | Event) -> Row:
+    return _exposure(event) if isinstance(event, Exposure) else _event(event)
 
 
 def _each(given: list[msgspec.Raw], decode: Callable[[msgspec.Raw], _T]) -> tuple[_T, ...]:
@@ -217,22 +189,27 @@ def _each(given: list[msgspec.Raw], decode: Callable[[msgspec.Raw], _T]) -> tupl
 
 
 def _exposure(event: Exposure) -> Row:
-    holdout = event.holdout
-    return Row(
-        id=_id(event.id),
-        kind=0,
-        at=_time(event.at),
-        name=event.flag,
-        variant=event.variant,
-        unit=event.unit,
-        unit_by=event.unit_by,
-        rule=event.rule,
-        experiment=event.experiment,
-        stage=None if event.stage is None else _stage(event.stage),
-        holdout=holdout.key if holdout else None,
-        held=holdout.held if holdout else None,
-        revision=_revision(event.revision),
-        data=_object(event.attributes) if event.attributes else None,
+    id_, at, stage, holdout = event.id, event.at, event.stage, event.holdout
+    revision = event.revision
+    return _row(
+        (
+            _new_id() if id_ is None else _uuid(id_),
+            0,
+            None if at is None else int(at) if -FARTHEST < at < FARTHEST else _time(at),
+            event.flag,
+            event.variant,
+            event.unit,
+            event.unit_by,
+            event.rule,
+            event.experiment,
+            None if stage is None else _stage(stage),
+            holdout.key if holdout else None,
+            holdout.held if holdout else None,
+            None if revision is None else str(revision),
+            None,
+            None,
+            _object(event.attributes) if event.attributes else None,
+        )
     )
 
 
@@ -246,9 +223,9 @@ def _revision(given: str | int | None) -> str | None:
 
 
 def _event(event: Event) -> Row:
-    units = dict(event.units)
+    units = event.units
     if event.unit is not None:
-        units.setdefault("key", event.unit)
+        units = {"key": event.unit, **units}
     if not units:
         raise ValueError("an event needs `units` or `unit`")
     if len(units) > MOST_UNITS:
@@ -256,7 +233,7 @@ def _event(event: Event) -> Row:
     if event.value is not None and not math.isfinite(event.value):
         raise ValueError("`value` is no finite number")
     return Row(
-        id=_id(event.id),
+        id=_new_id() if event.id is None else _uuid(event.id),
         kind=1,
         at=_time(event.at),
         name=event.event,
@@ -269,23 +246,28 @@ def _event(event: Event) -> Row:
 def _object(raw: msgspec.Raw) -> str:
     """The JSON text of an object, as it came."""
     data = bytes(raw)
+    return _known(data) if len(data) <= _SHORT else _checked(data)
+
+
+def _checked(data: bytes) -> str:
     if len(data) > LONGEST_DATA:
         raise ValueError(f"{len(data):,} bytes of JSON, at most {LONGEST_DATA:,} are kept")
     _OBJECT.decode(data)
     return data.decode()
 
 
-def _id(text: str | None) -> bytes:
-    return _new_id() if text is None else _uuid(text)
+_known = lru_cache(maxsize=4096)(_checked)
 
 
 def _uuid(text: str) -> bytes:
     plain = text.replace("-", "")
     if len(plain) == 32:
         try:
-            return bytes.fromhex(plain)
+            number = bytes.fromhex(plain)
         except ValueError:
-            pass
+            number = b""
+        if len(number) == 16:  # fromhex passes over spaces
+            return number
     raise ValueError(f"'{text[:60]}' is no UUID")
 
 

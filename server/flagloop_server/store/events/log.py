@@ -7,15 +7,17 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from flagloop.errors import FlagloopError
 from flagloop_server.store.database import SqliteFile
 from flagloop_server.store.events import migrations, reading, writing
-from flagloop_server.store.events.batch import Ack, Batch, Row
+from flagloop_server.store.events.batch import Ack, Batch
+from flagloop_server.store.events.health import Health
 from flagloop_server.store.events.live import EventTotal, Live, LiveCounts
 from flagloop_server.store.events.names import Names
 from flagloop_server.store.events.reading import (
@@ -25,13 +27,10 @@ from flagloop_server.store.events.reading import (
     RecordedContext,
     Usage,
 )
+from flagloop_server.store.events.room import Limits, Room
 from flagloop_server.store.events.writing import HOUR, Job, Stored
 
 _LOG = logging.getLogger(__name__)
-
-MOST_BATCHES = 512
-MOST_EVENTS = 100_000
-"""How much may wait for the writer; more is refused."""
 
 GROUP_EVENTS = 5_000
 """About how many events are committed at once."""
@@ -44,15 +43,30 @@ class BusyError(FlagloopError):
 
     def __init__(self, retry_after: float) -> None:
         self.retry_after = retry_after
-        super().__init__(f"the event log is busy; try again in {retry_after:g} s")
+        super().__init__(f"too many events wait; try again in {retry_after:g} s")
+
+
+class ClosedError(FlagloopError):
+    """The event log is closed."""
+
+
+class Waiting(NamedTuple):
+    """A batch that waits for its commit, with the columns of its events."""
+
+    job: Job
+    columns: list[Any]
+    public: bool
+    future: Future[Ack]
 
 
 @dataclass(frozen=True, slots=True)
 class EventStats:
-    """Counters since the start, and what waits now."""
+    """Counters since the start, what waits now, and why nothing is written, if so."""
 
     waiting_batches: int
     waiting_events: int
+    waiting_bytes: int
+    problem: str | None
     batches: int
     accepted: int
     duplicate: int
@@ -76,13 +90,16 @@ class EventLog:
         *,
         clock: Callable[[], int] | None = None,
         flags: Callable[[int], Collection[str]] = lambda environment: (),
+        limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
         self._clock = clock or (lambda: time.time_ns() // 1_000_000)
         self._file = SqliteFile(path, migrations.events)
         self._live = Live(self._clock())
+        self.health = Health(path.name, self._clock)
         self._lock = threading.Lock()
-        self._queue: deque[tuple[Job, Future[Ack]]] = deque()
-        self._waiting_events = 0
+        self._queue: deque[Waiting] = deque()
+        self._room = Room(limits)
+        self._public_room = Room(limits.quarter())
         self._refused = 0
         self._done = dict.fromkeys(
             ("batches", "accepted", "duplicate", "rejected", "malformed", "commits", "failures"), 0
@@ -108,25 +125,37 @@ class EventLog:
             self._writer.submit(self._rebuild).add_done_callback(_log_failure)
 
     def submit(
-        self, environment: int, key: int | None, received_ms: int, batch: Batch
+        self,
+        environment: int,
+        key: int | None,
+        received_ms: int,
+        batch: Batch,
+        *,
+        public: bool = False,
     ) -> Future[Ack]:
         """Queue a batch; the future is done after its commit (or has the sqlite3.Error).
 
-        Raises BusyError when too much is waiting.
+        Raises BusyError when too much is waiting, or too much of public keys if it is of one,
+        and ClosedError.
         """
-        future: Future[Ack] = Future()
         job = Job(environment, key, received_ms, batch)
+        waiting = Waiting(job, job.columns(), public, Future())
         with self._lock:
-            waiting = self._waiting_events + len(batch.rows)
-            full = len(self._queue) >= MOST_BATCHES
-            if self._closed or full or (self._queue and waiting > MOST_EVENTS):
+            if self._closed:
+                raise ClosedError("the event log is closed")
+            rooms = self._rooms(waiting)
+            if not all(room.fits(batch) for room in rooms):
                 self._refused += 1
                 raise BusyError(2.0)
+            for room in rooms:
+                room.enter(batch)
             self._follow()
-            self._queue.append((job, future))
-            self._waiting_events = waiting
+            self._queue.append(waiting)
             self._writer.submit(self._write_group).add_done_callback(_log_failure)
-        return future
+        return waiting.future
+
+    def _rooms(self, waiting: Waiting) -> tuple[Room, ...]:
+        return (self._room, self._public_room) if waiting.public else (self._room,)
 
     def close(self) -> None:
         """Commit what is queued, refuse the rest, close the file."""
@@ -139,8 +168,10 @@ class EventLog:
         """Counters for monitoring."""
         with self._lock:
             return EventStats(
-                waiting_batches=len(self._queue),
-                waiting_events=self._waiting_events,
+                waiting_batches=self._room.batches,
+                waiting_events=self._room.events,
+                waiting_bytes=self._room.size,
+                problem=self.health.problem,
                 refused=self._refused,
                 **self._done,
             )
@@ -197,14 +228,13 @@ class EventLog:
         with self._file.read() as connection:
             return reading.events(connection, after, limit)
 
-    def _take(self) -> list[tuple[Job, Future[Ack]]]:
-        group: list[tuple[Job, Future[Ack]]] = []
+    def _take(self) -> list[Waiting]:
+        group: list[Waiting] = []
         with self._lock:
             size = 0
             while self._queue and (not group or size < GROUP_EVENTS):
                 group.append(self._queue.popleft())
-                size += len(group[-1][0].batch.rows)
-            self._waiting_events -= size
+                size += len(group[-1].job.batch.rows)
         return group
 
     def _write_group(self) -> None:
@@ -213,29 +243,38 @@ class EventLog:
         if not group:
             return  # an earlier run took it along
         try:
-            self._finish(self._commit([job for job, _ in group]), [future for _, future in group])
+            stored = self._commit(group)
         except sqlite3.Error as error:
-            _LOG.error("events were not written: %s", error)
+            # What came meanwhile would fail as well, and its senders wait.
+            with self._lock:
+                group += self._queue
+                self._queue.clear()
             self._fail(group, error)
+        else:
+            self._finish(stored, group)
         finally:
             # the sender must never wait in vain, whatever went wrong
-            for _, future in group:
-                if not future.done():
-                    future.set_exception(sqlite3.OperationalError("the batch was not written"))
+            for one in group:
+                if not one.future.done():
+                    one.future.set_exception(sqlite3.OperationalError("the batch was not written"))
+            with self._lock:
+                for one in group:
+                    for room in self._rooms(one):
+                        room.leave(one.job.batch)
 
-    def _commit(self, jobs: list[Job]) -> list[Stored]:
+    def _commit(self, group: Sequence[Waiting]) -> list[Stored]:
+        jobs = [(one.job, one.columns) for one in group]
         with self._file.write() as connection:
             now = self._clock()
             if now - self._pruned >= HOUR:
                 writing.prune(connection, now)
                 self._names.forget()
                 self._pruned = now
-            return [writing.write_batch(connection, job, self._names) for job in jobs]
+            return writing.write_batches(connection, jobs, self._names)
 
-    def _finish(self, stored: list[Stored], futures: list[Future[Ack]]) -> None:
-        for one in stored:
-            for row in one.fresh:
-                _follow(self._live, one.job, row)
+    def _finish(self, stored: Sequence[Stored], group: Sequence[Waiting]) -> None:
+        self.health.works()
+        self._live.follow(stored)
         with self._lock:
             self._done["commits"] += 1
             for one in stored:
@@ -244,43 +283,22 @@ class EventLog:
                 self._done["duplicate"] += one.ack.duplicate
                 self._done["rejected"] += len(one.ack.rejected)
                 self._done["malformed"] += one.job.batch.malformed
-        for one, future in zip(stored, futures, strict=True):
-            if future.set_running_or_notify_cancel():
-                future.set_result(one.ack)
+        for one, waiting in zip(stored, group, strict=True):
+            if waiting.future.set_running_or_notify_cancel():
+                waiting.future.set_result(one.ack)
 
-    def _fail(self, group: list[tuple[Job, Future[Ack]]], error: sqlite3.Error) -> None:
+    def _fail(self, group: Sequence[Waiting], error: sqlite3.Error) -> None:
+        self.health.fails(error)
         with self._lock:
             self._done["failures"] += len(group)
-        for _, future in group:
-            if not future.done() and future.set_running_or_notify_cancel():
-                future.set_exception(error)
+        for one in group:
+            if not one.future.done() and one.future.set_running_or_notify_cancel():
+                one.future.set_exception(error)
 
     def _rebuild(self) -> None:
         """Follow the newest events of earlier runs; the writer thread's first work."""
         with self._file.snapshot() as connection:
-            last = connection.execute("SELECT max(seq) FROM event").fetchone()[0] or 0
-            rows = reading.events(connection, last - _REBUILT_EVENTS, _REBUILT_EVENTS)
-        if rows:
-            self._live.since = rows[0].at
-        for row in rows:
-            _follow_row(self._live, row)
-
-
-def _follow(live: Live, job: Job, row: Row) -> None:
-    at = job.time(row)
-    if row.kind == 1:
-        live.happened(job.environment, row.units or {}, row.name, row.value, at)
-    elif row.variant is not None:
-        unit = (row.unit_by or "key", row.unit or "")
-        live.exposed(job.environment, unit, row.name, row.variant, at)
-
-
-def _follow_row(live: Live, row: EventRow) -> None:
-    if row.kind == 1:
-        live.happened(row.environment_id, row.units or {}, row.name, row.value, row.at)
-    elif row.variant is not None:
-        unit = (row.unit_by or "key", row.unit or "")
-        live.exposed(row.environment_id, unit, row.name, row.variant, row.at)
+            self._live.rebuild(reading.followed(connection, _REBUILT_EVENTS))
 
 
 def _log_failure(run: Future[None]) -> None:

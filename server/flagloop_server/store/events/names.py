@@ -16,10 +16,16 @@ LOSS = "unknown_flags"
 MOST_LOSSES = 2_000
 """Losses of an environment that are told apart; more are summed up under `OTHER`."""
 
+MOST_OUTCOMES = 100
+"""Outcomes of a flag (variant, rule, reason) that are told apart in an hour; more are `OTHER`."""
+
 OTHER = "(other)"
 
 Loss: TypeAlias = tuple[str, str, str]
 """Reason, flag and variant; empty texts for none."""
+
+Outcome: TypeAlias = tuple[str, str, str]
+"""Variant, rule and reason; empty texts for none."""
 
 
 class Names:
@@ -32,11 +38,13 @@ class Names:
         self._flags = flags
         self._kept: dict[int, set[str]] = {}
         self._losses: dict[int, set[Loss]] = {}
+        self._outcomes: dict[tuple[int, str], set[Outcome]] = {}
 
     def forget(self) -> None:
         """Read the names anew when they are needed again (old ones were deleted)."""
         self._kept.clear()
         self._losses.clear()
+        self._outcomes.clear()
 
     def admit(
         self, connection: sqlite3.Connection, environment: int, names: Collection[str]
@@ -69,3 +77,12 @@ class Names:
                 return OTHER, "", ""
             kept.add(loss)
         return loss
+
+    def admit_outcome(self, environment: int, flag: str, outcome: Outcome) -> Outcome:
+        """`outcome` of a flag that is kept, or what stands for those that are too many."""
+        kept = self._outcomes.setdefault((environment, flag), set())
+        if outcome not in kept:
+            if len(kept) >= MOST_OUTCOMES:
+                return OTHER, OTHER, OTHER
+            kept.add(outcome)
+        return outcome

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from flagloop.evaluation.decision import ErrorCode
+from flagloop_server.store.events.live import Followed
 from flagloop_server.store.events.writing import HOUR, RING
 
 HOURS = 24
@@ -204,6 +205,17 @@ def events(connection: sqlite3.Connection, after: int, limit: int) -> list[Event
         "SELECT * FROM event WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit)
     )
     return [event_row(row) for row in rows]
+
+
+def followed(connection: sqlite3.Connection, most: int) -> Iterator[Followed]:
+    """The newest `most` events, the oldest first, one at a time."""
+    last = connection.execute("SELECT max(seq) FROM event").fetchone()[0] or 0
+    rows = connection.execute(
+        "SELECT environment_id, kind, at, name, variant, unit, unit_by, value, units FROM event"
+        " WHERE seq > ? ORDER BY seq",
+        (last - most,),
+    )
+    return map(Followed._make, rows)
 
 
 def event_row(row: sqlite3.Row) -> EventRow:

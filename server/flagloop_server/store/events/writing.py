@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
-from flagloop_server.store.events.batch import Ack, Batch, Lost, Row
+from flagloop_server.store.events.batch import Ack, Batch, Row
 from flagloop_server.store.events.names import LOSS, Loss, Names
+from flagloop_server.store.events.wire import Lost
 
 RING = 10_000
 """Recorded contexts kept for each environment."""
@@ -22,11 +25,17 @@ KEPT_BATCHES = 7 * DAY
 KEPT_INSTANCES = 7 * DAY
 KEPT_LOSSES = 30 * DAY
 
-_EVENT = (
+_COLUMNS = 20
+_PLACES = ",(" + ",".join("?" * _COLUMNS) + ")"
+_INTO = (
     "INSERT OR IGNORE INTO event (id, environment_id, key_id, kind, at, skew, received, name,"
     " variant, unit, unit_by, rule, experiment, stage, holdout, held, revision, value, units,"
-    " data) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    " data) VALUES "
 )
+_AT_ONCE = 100
+_EVENT, _EVENTS = (_INTO + (_PLACES * rows)[1:] for rows in (1, _AT_ONCE))
+"""So many rows with one call of SQLite: with a call for each the writer would wait as often for
+the interpreter's lock, behind threads that decode."""
 _COUNT = (
     "INSERT INTO count_{0} (environment_id, {0}, flag, variant, rule, reason, n)"
     " VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET n = n + excluded.n"
@@ -48,9 +57,17 @@ class Job:
         """What to add to the client's times."""
         return 0 if self.batch.sent is None else self.received - self.batch.sent
 
-    def time(self, row: Row) -> int:
-        """The corrected time of an event."""
-        return self.received if row.at is None else row.at + self.skew
+    def columns(self) -> list[Any]:
+        """The columns of all its events, one after the other."""
+        environment, key, received, skew = self.environment, self.key, self.received, self.skew
+        columns: list[Any] = []
+        for row in self.batch.rows:
+            id_, kind, at, *seen, units, data = row
+            columns += (
+                id_, environment, key, kind, received if at is None else at + skew, skew, received,
+                *seen, None if units is None else json.dumps(units, ensure_ascii=False), data,
+            )  # fmt: skip
+        return columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +76,29 @@ class Stored:
 
     job: Job
     ack: Ack
-    fresh: list[Row]
+    fresh: Sequence[Row]
 
 
-def write_batch(connection: sqlite3.Connection, job: Job, names: Names) -> Stored:
-    """Write one batch; a repeated one adds only events that are not there yet."""
-    batch = job.batch
-    fresh = _write_events(connection, job)
-    if _is_new(connection, job):
-        named = {one.flag for one in batch.counts} | {one.flag for one in batch.lost if one.flag}
-        kept = names.admit(connection, job.environment, named)
-        lost = _write_counts(connection, job, kept)
-        _write_losses(connection, job, _losses(job, kept, lost), names)
-        _write_contexts(connection, job)
-    _write_instance(connection, job)
-    ack = Ack(len(fresh), len(batch.rows) - len(fresh), batch.rejected)
-    return Stored(job, ack, fresh)
+def write_batches(
+    connection: sqlite3.Connection, jobs: Sequence[tuple[Job, list[Any]]], names: Names
+) -> list[Stored]:
+    """Write batches, each with its columns; a repeated one adds only events that are not there."""
+    fresh = _write_events(connection, jobs)
+    for job, _ in jobs:
+        if _is_new(connection, job):
+            batch = job.batch
+            named = {one.flag for one in batch.counts} | {
+                one.flag for one in batch.lost if one.flag
+            }
+            kept = names.admit(connection, job.environment, named)
+            lost = _write_counts(connection, job, kept, names)
+            _write_losses(connection, job, _losses(job, kept, lost), names)
+            _write_contexts(connection, job)
+        _write_instance(connection, job)
+    return [
+        Stored(job, Ack(len(new), len(job.batch.rows) - len(new), job.batch.rejected), new)
+        for (job, _), new in zip(jobs, fresh, strict=True)
+    ]
 
 
 def prune(connection: sqlite3.Connection, now: int) -> None:
@@ -97,42 +121,37 @@ def _is_new(connection: sqlite3.Connection, job: Job) -> bool:
     return connection.execute(sql, (job.batch.id, job.received)).rowcount == 1
 
 
-def _write_events(connection: sqlite3.Connection, job: Job) -> list[Row]:
-    fresh = []
-    cursor = connection.cursor()
-    skew = job.skew
-    for row in job.batch.rows:
-        cursor.execute(
-            _EVENT,
-            (
-                row.id,
-                job.environment,
-                job.key,
-                row.kind,
-                job.time(row),
-                skew,
-                job.received,
-                row.name,
-                row.variant,
-                row.unit,
-                row.unit_by,
-                row.rule,
-                row.experiment,
-                row.stage,
-                row.holdout,
-                row.held,
-                row.revision,
-                row.value,
-                None if row.units is None else json.dumps(row.units, ensure_ascii=False),
-                row.data,
-            ),
-        )
-        if cursor.rowcount == 1:
-            fresh.append(row)
-    return fresh
+def _write_events(
+    connection: sqlite3.Connection, jobs: Sequence[tuple[Job, list[Any]]]
+) -> list[Sequence[Row]]:
+    """Write the events of all batches; returns those of each that were not known before."""
+    columns = list(chain.from_iterable(columns for _, columns in jobs))
+    number = len(columns) // _COLUMNS
+    last = connection.execute("SELECT max(seq) FROM event").fetchone()[0] or 0
+    step, cursor, written = _AT_ONCE * _COLUMNS, connection.cursor(), 0
+    rest = number - number % _AT_ONCE
+    for first in range(0, rest * _COLUMNS, step):
+        written += cursor.execute(_EVENTS, columns[first : first + step]).rowcount
+    for first in range(rest * _COLUMNS, len(columns), _COLUMNS):
+        written += cursor.execute(_EVENT, columns[first : first + _COLUMNS]).rowcount
+    if written == number:
+        return [job.batch.rows for job, _ in jobs]
+    sql = "SELECT id FROM event WHERE seq > ?"
+    new = {row[0] for row in connection.execute(sql, (last,))}
+    return [[row for row in job.batch.rows if _remove(new, row.id)] for job, _ in jobs]
 
 
-def _write_counts(connection: sqlite3.Connection, job: Job, kept: Container[str]) -> int:
+def _remove(ids: set[bytes], one: bytes) -> bool:
+    """Take one out of the set; whether it was there."""
+    if one not in ids:
+        return False
+    ids.remove(one)
+    return True
+
+
+def _write_counts(
+    connection: sqlite3.Connection, job: Job, kept: Container[str], names: Names
+) -> int:
     """Write the counts of flags in `kept`; returns how many evaluations the others had."""
     minutes, hours, seen, left_out = [], [], {}, 0
     for count in job.batch.counts:
@@ -142,7 +161,8 @@ def _write_counts(connection: sqlite3.Connection, job: Job, kept: Container[str]
         at = job.received if count.minute is None else count.minute * MINUTE + job.skew
         if not job.received - KEPT_MINUTES < at <= job.received + MINUTE:
             at = job.received  # a clock that is this wrong says nothing
-        what = (count.flag, count.variant or "", count.rule or "", count.reason, count.n)
+        outcome = (count.variant or "", count.rule or "", count.reason)
+        what = (count.flag, *names.admit_outcome(job.environment, count.flag, outcome), count.n)
         minutes.append((job.environment, at // MINUTE, *what))
         hours.append((job.environment, at // HOUR, *what))
         seen[count.flag] = job.received

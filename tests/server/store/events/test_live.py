@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
+import pytest
+
 from flagloop_server.store.events import live as live_module
 from flagloop_server.store.events.live import Live
 
@@ -59,12 +63,48 @@ def test_names_of_events_are_bounded() -> None:
     assert not found.complete
 
 
-def test_long_units_are_followed_in_little_memory() -> None:
-    """By a digest that tells them apart, also by attribute."""
+def test_units_are_followed_in_little_memory() -> None:
+    """However long they are: 200,000 of them take less than 30 MB."""
+    tracemalloc.start()
+    live = Live(0)
+    for n in range(live_module.UNITS):
+        live.exposed(1, ("key", "u" * 1_000 + str(n)), "f", "ab"[n % 2], 1_790_000_000_000)
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert live.counts(1, "f").units == {"a": 100_000, "b": 100_000}
+    assert size < 30 * 2**20
+
+
+def test_long_units_are_told_apart() -> None:
+    """By all of their text, and by attribute."""
     live = Live(0)
     for by, last in (("key", "a"), ("key", "b"), ("org", "a"), ("key", "a")):
         live.exposed(1, (by, "u" * 10_000 + last), "f", "x", 5)
     live.happened(1, {"key": "u" * 10_000 + "a"}, "e", None, 6)
     found = live.counts(1, "f")
     assert (found.units, found.events["e"]["x"].units) == ({"x": 3}, 1)
-    assert sum(len(text) for _, *unit in live._units for text in unit) < 200
+
+
+def test_one_unit_cannot_make_following_slow() -> None:
+    """Of a unit of very many flags the first ones are followed; the others say so."""
+    live = Live(0)
+    for n in range(live_module.FLAGS_OF_UNIT + 1):
+        live.exposed(1, ("key", "u"), f"f-{n}", "a", 5)
+    assert live.counts(1, "f-0").units == {"a": 1}
+    last = live.counts(1, f"f-{live_module.FLAGS_OF_UNIT}")
+    assert (last.units, last.complete) == ({"a": 0}, False)
+
+
+@pytest.mark.parametrize("limit", ["FLAGS", "VARIANTS"])
+def test_names_of_flags_and_variants_are_bounded(
+    limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has a public key can invent them."""
+    monkeypatch.setattr(live_module, limit, 3)
+    live = Live(0)
+    for n in range(5):
+        flag, variant = ("f", f"v-{n}") if limit == "VARIANTS" else (f"f-{n}", "a")
+        live.exposed(1, ("key", f"u-{n}"), flag, variant, 5)
+    found = [live.counts(1, flag) for flag in ("f", *(f"f-{n}" for n in range(5)))]
+    assert sum(sum(one.units.values()) for one in found) == 3
+    assert not (found[0] if limit == "VARIANTS" else found[-1]).complete

@@ -16,8 +16,16 @@ from typing import Any
 
 import pytest
 
-from flagloop_server.store.events import Ack, Batch, BusyError, EventLog, decode_batch, writing
-from flagloop_server.store.events import log as log_module
+from flagloop_server.store.events import (
+    Ack,
+    Batch,
+    BusyError,
+    ClosedError,
+    EventLog,
+    decode_batch,
+    writing,
+)
+from flagloop_server.store.events.room import Limits
 
 NOW = 1_800_000_000_000
 MINUTE = 60_000
@@ -265,19 +273,43 @@ def test_a_full_queue_is_said_at_once(log: EventLog) -> None:
     with log._file.write():  # the writer has to wait
         futures = []
         with pytest.raises(BusyError) as caught:
-            for n in range(3 * log_module.MOST_BATCHES):
+            for n in range(3 * Limits().batches):
                 futures.append(log.submit(1, 7, NOW, batch(exposure(f"u-{n}"))))
     assert caught.value.retry_after > 0
-    assert len(futures) >= log_module.MOST_BATCHES
+    assert len(futures) == Limits().batches
     assert sum(future.result(60).accepted for future in futures) == len(futures)
     assert log.stats().refused == 1
     assert send(log, exposure("later")).accepted == 1
 
 
-def test_one_big_batch_is_taken_by_an_idle_log(log: EventLog, monkeypatch) -> None:
-    """A batch over the limit of waiting events is not refused for ever."""
-    monkeypatch.setattr(log_module, "MOST_EVENTS", 3)
-    assert send(log, *(exposure(f"u-{n}") for n in range(5))).accepted == 5
+@pytest.mark.parametrize("limits", [Limits(events=3), Limits(size=100)])
+def test_one_big_batch_is_taken_by_an_idle_log(tmp_path: Path, limits: Limits) -> None:
+    """A batch over the limit of what waits is not refused for ever, a second one has to wait."""
+    log = EventLog(tmp_path / "small.db", limits=limits)
+    with log._file.write():
+        first = log.submit(1, 7, NOW, batch(*(exposure(f"u-{n}") for n in range(5))))
+        with pytest.raises(BusyError):
+            log.submit(1, 7, NOW, batch(exposure("u-9")))
+    assert first.result(30).accepted == 5
+    assert send(log, exposure("u-9")).accepted == 1
+    log.close()
+
+
+def test_public_keys_fill_their_own_share_only(tmp_path: Path) -> None:
+    """While theirs is full, a server key's batch is taken."""
+    log = EventLog(tmp_path / "small.db", limits=Limits(batches=8))
+    with log._file.write():
+        futures = [
+            log.submit(1, 7, NOW, batch(exposure(f"u-{n}")), public=True)
+            for n in range(Limits(batches=8).quarter().batches)
+        ]
+        with pytest.raises(BusyError):
+            log.submit(1, 7, NOW, batch(exposure("u-9")), public=True)
+        futures.append(log.submit(1, 8, NOW, batch(exposure("u-10"))))
+    assert [future.result(30).accepted for future in futures] == [1] * 3
+    assert log.submit(1, 7, NOW, batch(exposure("u-9")), public=True).result(30).accepted == 1
+    assert (log.stats().waiting_batches, log.stats().waiting_bytes) == (0, 0)
+    log.close()
 
 
 def test_many_threads_lose_nothing(log: EventLog) -> None:
@@ -332,7 +364,7 @@ def test_a_closed_log_refuses(tmp_path: Path) -> None:
     future = log.submit(1, 7, NOW, batch(exposure("u-1")))
     log.close()
     assert future.result(0).accepted == 1
-    with pytest.raises(BusyError):
+    with pytest.raises(ClosedError):
         log.submit(1, 7, NOW, batch(exposure("u-2")))
 
 
