@@ -1,0 +1,147 @@
+"""Unleash OSS beside us, by ../shared/bench/server/unleash.sh; or the reason why it is missing."""
+
+from __future__ import annotations
+
+import ast
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from server.load import SHARED
+
+SCRIPT = SHARED / "unleash.sh"
+PROPAGATION = SHARED / "unleash_propagation.py"
+CLIENT_KEY = re.compile(r"^CLIENT='(.+)'$", re.MULTILINE)
+PORT = 4242
+"""unleash_propagation.py knows no other."""
+
+SEEDED = 140
+"""Flags as unleash.sh seeds them: a snapshot of 50 KB."""
+
+
+class PeerMissingError(Exception):
+    """Why there is no Unleash to measure."""
+
+
+def flags_of(url: str, key: str) -> int:
+    """How many flags it serves; raises OSError."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    try:
+        connection.request("GET", "/api/client/features", headers={"Authorization": key})
+        answer = connection.getresponse()
+        body = answer.read()
+    finally:
+        connection.close()
+    return len(json.loads(body)["features"]) if answer.status == 200 else 0
+
+
+class Unleash:
+    """An Unleash with its PostgreSQL; `pid` is 0 where it is not known."""
+
+    def __init__(self, url: str | None) -> None:
+        if not SCRIPT.exists():
+            raise PeerMissingError("../shared/bench/server is absent")
+        found = CLIENT_KEY.search(SCRIPT.read_text("utf-8"))
+        assert found is not None
+        self.key = found[1]
+        self.url = url or f"http://127.0.0.1:{PORT}"
+        self.own = url is None
+        self.folder = Path(os.environ.get("UNLEASH_WORK", Path(tempfile.gettempdir()) / "unleash"))
+        file = self.folder / "unleash.pid"
+        self.pid = int(file.read_text()) if url and file.exists() else 0
+
+    def prepare(self) -> None:
+        """Install and seed what is not there yet; raises PeerMissingError."""
+        if not self.own:
+            if not self._flags():
+                raise PeerMissingError(f"{self.url} serves no flags for unleash.sh's client token")
+            return
+        if self._flags() is not None:
+            raise PeerMissingError(f"{self.url} is taken: stop it, or give it by --unleash")
+        missing = [name for name in ("node", "npm", "psql", "curl") if not shutil.which(name)]
+        if not list(Path("/usr/lib/postgresql").glob("*/bin")):
+            missing.append("PostgreSQL")
+        if missing:
+            raise PeerMissingError(f"{', '.join(missing)} not installed")
+        if not (self.folder / "node_modules" / "unleash-server").is_dir():
+            self._script("install")
+        self.start()
+        if self._flags() != SEEDED:
+            self._script("seed", str(SEEDED))
+        if (flags := self._flags()) != SEEDED:
+            raise PeerMissingError(f"{self.folder} holds {flags} flags, not {SEEDED}")
+
+    def start(self) -> float:
+        """Start it, on a PostgreSQL that may run already; seconds until it was up."""
+        if not self.own:
+            return 0.0
+        said = self._script("start")
+        self.pid = int((self.folder / "unleash.pid").read_text())
+        seconds = re.search(r"up in ([\d.]+) s", said)
+        assert seconds is not None
+        return float(seconds[1])
+
+    def rest(self) -> None:
+        """Stop it, while its PostgreSQL runs on."""
+        if self.own and self.pid:
+            until = time.monotonic() + 20
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
+                while Path(f"/proc/{self.pid}").exists() and time.monotonic() < until:
+                    time.sleep(0.02)
+            (self.folder / "unleash.pid").unlink(missing_ok=True)
+            self.pid = 0
+
+    def close(self) -> None:
+        """Stop it and its PostgreSQL."""
+        self.rest()
+        if self.own and (self.folder / "pg" / "data" / "postmaster.pid").exists():
+            self._script("stop")
+
+    @property
+    def postgres(self) -> int:
+        """The process of its PostgreSQL, 0 if that is not ours."""
+        file = self.folder / "pg" / "data" / "postmaster.pid"
+        return int(file.read_text().split()[0]) if self.own and file.exists() else 0
+
+    def toggle_times(self) -> list[float]:
+        """Milliseconds from a toggle's request until a poll every 10 ms sees it, 30 times."""
+        command = [sys.executable, str(PROPAGATION)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        seen = ast.literal_eval(done.stdout[done.stdout.index("[") : done.stdout.index("]") + 1])
+        return [one * 1e3 for one in seen]
+
+    def _flags(self) -> int | None:
+        with suppress(OSError):
+            return flags_of(self.url, self.key)
+        return None
+
+    def _script(self, *arguments: str) -> str:
+        """Run unleash.sh; what it starts keeps no pipe of ours open."""
+        environment = {**os.environ, "UNLEASH_WORK": str(self.folder), "UNLEASH_PORT": str(PORT)}
+        with tempfile.TemporaryFile("w+") as output:
+            done = subprocess.run(
+                [str(SCRIPT), *arguments],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                check=False,
+                timeout=900,
+            )
+            output.seek(0)
+            said = output.read()
+        if done.returncode and arguments != ("stop",):
+            raise PeerMissingError(f"unleash.sh {arguments[0]}: {said.strip()[-200:]}")
+        return said
