@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +13,15 @@ import click
 from flagloop.commands.options import file_argument, json_option
 from flagloop.commands.output import print_json
 from flagloop.errors import ConfigError
-from flagloop_server.commands.data import COMMAND, data_option, moment, told
+from flagloop_server.commands.data import COMMAND, data_option, moment, need_server, told
 from flagloop_server.commands.lock import sole_server
 
 if TYPE_CHECKING:
     from flagloop_server.backup.manifest import Checked, Manifest
     from flagloop_server.store.lineages import NewLineage
 
+DATABASES = ("config.db", "events.db", "serve.lock")
+"""How the names of files begin that a server uses."""
 SINCE = (
     "keys, passwords and kills are as of then: do again what was revoked, changed or killed since;"
     " everybody signs in anew"
@@ -46,10 +49,7 @@ def create(*, file: Path, data: Path, force: bool, no_verify: bool, as_json: boo
     from flagloop_server.store import now_ms
 
     need_server(data)
-    if not file.absolute().parent.is_dir():
-        raise ConfigError(f"there is no folder {file.absolute().parent}")
-    if file.exists() and not force:
-        raise ConfigError(f"{file} is there already: take another name, or --force to replace it")
+    refuse_target(file, data, force=force)
     with told():
         made = make(data, file.absolute(), at=now_ms(), verify=not no_verify)
     tell(file, made, "" if no_verify else ", whole", as_json)
@@ -127,10 +127,19 @@ def adopt(data: Path, as_json: bool) -> None:
     click.echo(SINCE)
 
 
-def need_server(data: Path) -> None:
-    """ConfigError for a folder on which no server was ever started."""
-    if not (data / "config.db").is_file():
-        raise ConfigError(f"no server was ever started on {data}: there is no config.db")
+def refuse_target(file: Path, data: Path, *, force: bool) -> None:
+    """ConfigError for what a backup cannot be written to, before anything is copied."""
+    place = file.absolute().parent
+    if not place.is_dir():
+        raise ConfigError(f"there is no folder {place}")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ConfigError(f"{place} cannot be written")
+    if place.samefile(data) and file.name.startswith(DATABASES):
+        raise ConfigError(f"{file} is the server's own: take another name")
+    if file.exists() and not force:
+        raise ConfigError(f"{file} is there already: take another name, or --force to replace it")
+    if file.exists() and not file.is_file():
+        raise ConfigError(f"{file} is no file that can be replaced: take another name")
 
 
 def tell(file: Path, checked: Checked, state: str, as_json: bool) -> None:

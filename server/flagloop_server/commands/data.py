@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from flagloop.errors import ConfigError
+from flagloop_server.backup import UNFINISHED
 from flagloop_server.store import Actor, Store
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -41,14 +42,25 @@ def opened(data: Path) -> Iterator[Store]:
     Raises ConfigError for another folder, click.ClickException (exit code 1) for what the disk
     or the database refuses; other errors of flagloop pass.
     """
-    if not (data / "config.db").is_file():
-        raise ConfigError(f"no server was ever started on {data}: there is no config.db")
+    need_server(data)
     with told():
         store = Store(data)
         try:
             yield store
         finally:
             store.close()
+
+
+def need_server(data: Path) -> None:
+    """ConfigError for a folder that has no config.db, which says what became of it."""
+    if (data / "config.db").is_file():
+        return
+    again = f"flagloop backup restore FILE --data {data} --force"
+    if (data / UNFINISHED).exists():
+        raise ConfigError(f"a restore into {data} was cut off, do it again: {again}")
+    if (data / "events.db").is_file():
+        raise ConfigError(f"{data} has lost its config.db: restore a backup: {again}")
+    raise ConfigError(f"no server was ever started on {data}: there is no config.db")
 
 
 @contextmanager

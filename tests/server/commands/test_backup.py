@@ -458,6 +458,9 @@ def test_adopt_refuses_what_is_damaged_or_later(data: Path) -> None:
         (("restore", "absent.tar", "--data", "data"), 2, "absent.tar"),
         (("adopt", "--data", "nowhere"), 2, "no config.db"),
         (("create", "data", "--data", "data"), 2, "directory"),
+        (("create", "data/config.db", "--data", "data", "--force"), 2, "the server's own"),
+        (("create", "data/events.db-wal", "--data", "data", "--force"), 2, "the server's own"),
+        (("create", "/dev/null", "--data", "data", "--force"), 2, "no file that can be replaced"),
     ],
 )
 def test_mistakes_are_told(
@@ -469,8 +472,10 @@ def test_mistakes_are_told(
 ) -> None:
     """In one message that names the mistake; no folder comes into being."""
     monkeypatch.chdir(data.parent)
+    before = {name: (data / name).read_bytes() for name in ("config.db", "events.db")}
     assert text in run(*words, code=code).output
     assert names(data.parent) == {"data"}
+    assert {name: (data / name).read_bytes() for name in before} == before
 
 
 def test_an_error_with_json_is_json(data: Path) -> None:

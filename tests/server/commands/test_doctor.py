@@ -139,6 +139,17 @@ def test_another_folder_is_told_and_stays_as_it_is(tmp_path: Path) -> None:
     assert not (tmp_path / "typo").exists()
 
 
+def test_a_folder_without_config_db_is_told_what_became_of_it(data: Path) -> None:
+    """A restore that was cut off has moved it aside; else it was lost. A backup mends both."""
+    (data / "config.db").unlink()
+    again = f"flagloop backup restore FILE --data {data} --force"
+    assert f"lost its config.db: restore a backup: {again}" in run(data, code=2).output
+    (data / UNFINISHED).write_text("replaced-x")
+    assert f"was cut off, do it again: {again}" in run(data, code=2).output
+    listed = CliRunner().invoke(cli, ["keys", "list", "--data", str(data)])
+    assert (listed.exit_code, again in listed.output) == (2, True)
+
+
 def test_nothing_is_changed(data: Path, clock: Clock) -> None:
     """Neither file differs by a byte, and a missing one is not made."""
     before = {name: (data / name).read_bytes() for name in ("config.db", "events.db")}
@@ -299,15 +310,18 @@ def test_an_instance_of_a_former_lineage(data: Path, clock: Clock) -> None:
 def test_losses_by_reason(data: Path, clock: Clock) -> None:
     """Those of the last day, each with its advice."""
     with Store(data, clock=clock) as store:
-        lost = [{"reason": "queue_full", "n": 3}, {"reason": "odd", "n": 1}]
+        reasons = {"queue_full": 3, "spool_full": 2, "odd": 1}
+        lost = [{"reason": reason, "n": n} for reason, n in reasons.items()]
         report(store, clock.now, lost=lost, batch="0190a1b2-0000-7000-8000-000000000001")
     found = [one for one in examine(data, clock.now) if one.check == "losses"]
     assert [one.text for one in found] == [
         "3 records lost in the last day: queue_full",
+        "2 records lost in the last day: spool_full",
         "1 record lost in the last day: odd",
     ]
     assert "queue=" in found[0].do
-    assert found[1].do
+    assert "spool_mb=" in found[1].do
+    assert found[2].do
     assert problems(examine(data, clock.now + DAY + HOUR)) == {}
 
 

@@ -8,8 +8,7 @@ import click
 
 from flagloop.commands.options import json_option
 from flagloop.commands.output import print_json
-from flagloop_server.commands.backup import need_server
-from flagloop_server.commands.data import data_option, told
+from flagloop_server.commands.data import data_option, need_server, told
 
 COLOURS = {"ok": "green", "note": "cyan", "problem": "red"}
 

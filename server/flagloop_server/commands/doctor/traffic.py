@@ -21,6 +21,8 @@ LATE = 60_000
 
 _ADVICE = {
     "queue_full": "raise the client's queue=, or look why the server took events so slowly",
+    "spool_full": "raise the client's spool_mb=, or look why the server took events so slowly",
+    "spool_damaged": "look at the disk of the application and at the .damaged file in its spool",
     "closed": "call client.close() with more time at the end of the program",
     "error": "look at the server's log: it refused these batches again and again",
     "too_large": "send smaller properties and contexts",
