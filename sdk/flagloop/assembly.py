@@ -7,10 +7,12 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from flagloop import __version__
 from flagloop.errors import ConfigError
 from flagloop.evaluation.bucketing import unit_of
 from flagloop.evaluation.decision import Decision, ErrorCode, Reason
 from flagloop.evaluation.ruleset import Ruleset
+from flagloop.sync.presence import Presence, worth_telling
 from flagloop.sync.refresh import Refresh
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 Changed = Callable[[frozenset[str]], None]
 """Called with the keys of the flags that may decide otherwise than before."""
 
+SDK = f"flagloop-python/{__version__}"
 NO_KEY = "(no key)"
 """Stands for what was asked for as a flag and is no text; it cannot be a flag's key."""
 
@@ -61,6 +64,7 @@ class Assembly:
         "_failures",
         "_mapping",
         "_overrides",
+        "_presence",
         "_refresh",
         "_reservoir",
         "_ruleset",
@@ -99,6 +103,7 @@ class Assembly:
     ) -> None:
         self._clock = options.get("clock") or time.time
         self._transport = transport
+        self._presence = None if transport is None else Presence(transport)
         self._report(transport, options)
         self._failures: dict[str, int] = {}
         self._callbacks: list[Changed] = []  # replaced, never changed
@@ -127,10 +132,9 @@ class Assembly:
         if send is not None:
             clocks = Clocks(wall=self._clock)
             queue, spool = options.get("queue") or 100_000, _spool(transport, options, clocks)
-            self._delivery = Delivery(send, queue=queue, clocks=clocks, spool=spool)
+            self._delivery = Delivery(send, sdk=SDK, queue=queue, clocks=clocks, spool=spool)
             if transport is not None:
-                instance = self._delivery.instance
-                transport.instance = lambda: instance.id
+                transport.instance = self._delivery.instance.mapping
         wanted = self._delivery is not None and options.get("exposures") is not False
         self._exposures = self._delivery.exposures if self._delivery and wanted else None
         if self._delivery is not None and (not wanted or options.get("spool")):
@@ -143,8 +147,19 @@ class Assembly:
         """Take a new snapshot of the source; in force unless something overrides it."""
         ruleset = Ruleset(snapshot.mapping, snapshot.revision, snapshot.environment)
         self._sourced = InForce(snapshot.mapping, ruleset)
-        self._snapshot = snapshot
+        before, self._snapshot = self._snapshot, snapshot
+        old = self._mapping
         self._install()
+        if before is not None and snapshot.origin == "server":
+            self._confirm(old, before, snapshot)
+
+    def _confirm(self, old: Mapping[str, Any], before: Snapshot, snapshot: Snapshot) -> None:
+        """Tell the server that `snapshot` is in force, if that should not wait for an envelope."""
+        # What an override decides by is no revision of the server's.
+        if self._presence is None or self._mapping is not snapshot.mapping:
+            return
+        if worth_telling(old, snapshot.mapping, before.revision, snapshot.revision):
+            self._presence.confirm(snapshot.revision)
 
     def _override(self, mapping: Mapping[str, Any]) -> Callable[[], None]:
         mine = InForce(mapping, Ruleset(mapping))

@@ -85,7 +85,7 @@ def test_polls_and_reports_come_from_one_instance(remote: Client) -> None:
     """The server can tell which process asks and which reports: it is the same name."""
     assert remote._transport is not None
     assert remote._delivery is not None
-    assert remote._transport.instance() == remote._delivery.instance.id
+    assert remote._transport.instance() == remote._delivery.instance.mapping()
 
 
 def test_without_exposures_no_context_is_kept(mapping: Any, sink: MemorySink) -> None:

@@ -11,7 +11,7 @@ import time
 import zlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from flagloop import __version__
 from flagloop.document.schema import SECTIONS
@@ -27,6 +27,9 @@ COMPRESS_OVER = 1024
 RETRY_AFTER_LIMIT = 86_400.0
 CHUNK = 65_536
 TOO_SLOW = "no answer in time"
+RULESET = "/api/v1/ruleset"
+INSTANCE = "X-Flagloop-Instance"
+SDK = f"flagloop-python/{__version__}"
 
 
 class Reply(NamedTuple):
@@ -52,16 +55,16 @@ class SilentError(TransportError):
 class Transport:
     """Requests to the server at `url` in the name of `key`; threads may share one.
 
-    `instance` gives the id that names this process to the server. `timeout` is (connecting,
-    silence between two packets) and `total` the whole exchange, all in seconds. Raises
-    ConfigError for a url or key that cannot work.
+    `instance` gives what names this process to the server: its id, host and pid. `timeout` is
+    (connecting, silence between two packets) and `total` the whole exchange, all in seconds.
+    Raises ConfigError for a url or key that cannot work.
     """
 
     def __init__(
         self,
         url: str,
         key: str,
-        instance: Callable[[], str] | None = None,
+        instance: Callable[[], Mapping[str, Any]] | None = None,
         *,
         timeout: tuple[float, float] = (3.0, 10.0),
         total: float = 30.0,
@@ -75,6 +78,7 @@ class Transport:
         self._total = total
         self._clock = clock
         self._owner: tuple[int, requests.Session] | None = None
+        self._introduced = 0
 
     @property
     def identity(self) -> str:
@@ -89,12 +93,33 @@ class Transport:
         Raises TransportError for no answer, a slow, huge or wrong one.
         """
         headers = {"If-None-Match": etag} if etag else {}
-        answer = self.exchange("GET", "/api/v1/ruleset", headers=headers, limit=RULESET_LIMIT)
+        answer = self.exchange("GET", RULESET, headers=headers, limit=RULESET_LIMIT)
         if answer.status == 304 and etag:
             return Reply(None, None, etag)
         self.refuse(answer)
         mapping = ruleset_mapping(answer.body, self.url)
         return Reply(mapping, answer.body, answer.headers.get("ETag"))
+
+    def confirm(self, revision: str) -> None:
+        """Tell the server that `revision` is in force here; TransportError if nobody heard it.
+
+        A poll that takes no body: the cheapest thing that a server answers.
+        """
+        self._tell({"If-None-Match": f'"{revision}"'}, (3.0, 5.0))
+
+    def farewell(self, seconds: float) -> None:
+        """Tell the server that this process leaves, unless it never spoke to it.
+
+        TransportError when nobody heard it within about `seconds`.
+        """
+        if self.instance and self._introduced == os.getpid():
+            said = f"{introduction(self.instance())}; leaves"
+            self._tell({INSTANCE: said}, (seconds, seconds))
+
+    def _tell(self, headers: Mapping[str, str], timeout: tuple[float, float]) -> None:
+        session = self._session()
+        with self.begin(session, "HEAD", RULESET, headers=headers, timeout=timeout):
+            pass
 
     def post_events(self, batch: bytes) -> dict[str, Any]:
         """Deliver one batch (its JSON); the answer: accepted, duplicate, rejected.
@@ -187,10 +212,11 @@ class Transport:
         session = requests.Session()
         # An auth object, not a header: a ~/.netrc entry for the host would replace the header.
         session.auth = Bearer(self._key)
-        session.headers["User-Agent"] = f"flagloop-python/{__version__}"
+        session.headers["User-Agent"] = SDK
         session.headers["Accept"] = "application/json"
         if self.instance:
-            session.headers["X-Flagloop-Instance"] = self.instance()
+            session.headers[INSTANCE] = introduction(self.instance())
+            self._introduced = os.getpid()
         return session
 
     def _body(self, response: requests.Response, limit: int, deadline: float) -> bytes:
@@ -239,6 +265,12 @@ class Bearer:
         """The request with its header."""
         request.headers["Authorization"] = f"Bearer {self._key}"
         return request
+
+
+def introduction(instance: Mapping[str, Any]) -> str:
+    """The header by which the server knows a process: ASCII, `id; host=...; pid=...; sdk=...`."""
+    host = quote(str(instance.get("host", "")))
+    return f"{instance['id']}; host={host}; pid={instance.get('pid', 0)}; sdk={quote(SDK)}"
 
 
 def checked_url(url: str) -> str:

@@ -89,7 +89,7 @@ def loopback() -> Iterator[Loopback]:
                 self.close_connection = True
             place.answered.set()
 
-        do_GET = do_POST = handle_one
+        do_GET = do_HEAD = do_POST = handle_one
 
         def log_message(self, *args: Any) -> None:
             """Tests are quiet."""
@@ -114,7 +114,8 @@ def plainly(handler: BaseHTTPRequestHandler, body: bytes, status: int = 200, **m
         handler.send_header(name.replace("_", "-"), value)
     handler.send_header("Content-Length", str(len(body)))
     handler.end_headers()
-    handler.wfile.write(body)
+    if handler.command != "HEAD":
+        handler.wfile.write(body)
 
 
 def begin(handler: BaseHTTPRequestHandler, **headers: str) -> None:

@@ -23,11 +23,12 @@ from flagloop.sync.transport import Transport
 KEY = "fl_srv_secret0123456789"
 SNAPSHOT = {"format": 1, "revision": "k3x9.8", "environment": "production", "flags": {}}
 BODY = json.dumps(SNAPSHOT).encode()
+INSTANCE = {"id": "i-1", "host": "web 7;ü", "pid": 42}
 
 
 def quick(url: str, **more: Any) -> Transport:
     """A transport that gives up soon."""
-    return Transport(url, KEY, lambda: "i-1", **{"timeout": (2.0, 0.2), **more})
+    return Transport(url, KEY, lambda: INSTANCE, **{"timeout": (2.0, 0.2), **more})
 
 
 def test_a_ruleset_is_asked_for_with_key_and_instance(loopback: Any) -> None:
@@ -40,7 +41,8 @@ def test_a_ruleset_is_asked_for_with_key_and_instance(loopback: Any) -> None:
     method, path, headers, _ = loopback.seen[0]
     assert (method, path) == ("GET", "/api/v1/ruleset")
     assert headers["Authorization"] == f"Bearer {KEY}"
-    assert headers["X-Flagloop-Instance"] == "i-1"
+    said = "i-1; host=web%207%3B%C3%BC; pid=42; sdk=flagloop-python/"
+    assert headers["X-Flagloop-Instance"].startswith(said)
     assert "If-None-Match" not in headers
 
 
@@ -357,7 +359,7 @@ import sys, threading
 from flagloop.errors import TransportError
 from flagloop.sync.transport import Transport
 assert "requests" not in sys.modules, "requests must not be imported with the module"
-transport = Transport({url!r}, "fl_srv_x", lambda: "i")
+transport = Transport({url!r}, "fl_srv_x", lambda: {{"id": "i"}})
 before = set(sys.modules)
 def work():
     transport.ruleset()

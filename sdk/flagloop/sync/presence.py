@@ -1,0 +1,103 @@
+"""Tells the server what is in force here, where the next poll or envelope would tell it too late.
+
+It imports nothing of HTTP: what sends is given.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from flagloop.errors import TransportError
+
+MOST = 4
+"""Reports on their way at once. Behind a server that hangs the next envelope tells the rest."""
+FAREWELL = 0.5
+"""Seconds that leaving may take of a process's end."""
+
+
+class Told(Protocol):
+    """What carries the reports (see `Transport`)."""
+
+    def confirm(self, revision: str) -> None:
+        """Say that `revision` is in force; may raise TransportError."""
+
+    def farewell(self, seconds: float) -> None:
+        """Say that this process leaves; may raise TransportError."""
+
+
+class Presence:
+    """Reports of one client, each on a thread of its own: nothing waits for them, none is retried.
+
+    So a kill is confirmed at once, also while the delivery hangs or waits for its retry.
+    """
+
+    def __init__(self, server: Told) -> None:
+        self._server = server
+        self._left = False
+        self._threads: tuple[threading.Thread, ...] = ()
+
+    def confirm(self, revision: str) -> None:
+        """Tell that `revision` is in force now."""
+        if self._left:
+            return
+        self._threads = tuple(one for one in self._threads if one.is_alive())
+        if len(self._threads) >= MOST:
+            return
+        thread = threading.Thread(
+            target=self._confirm, args=(revision,), name="flagloop-confirm", daemon=True
+        )
+        with contextlib.suppress(RuntimeError):  # no more threads, or the interpreter ends
+            thread.start()
+            self._threads = (*self._threads, thread)
+
+    def leave(self, timeout: float) -> None:
+        """Tell that this process leaves, so that nobody waits for it; once, within `timeout` s."""
+        if self._left:
+            return
+        self._left = True
+        if timeout > 0:
+            with contextlib.suppress(TransportError):
+                self._server.farewell(min(timeout, FAREWELL))
+
+    def _confirm(self, revision: str) -> None:
+        with contextlib.suppress(TransportError):
+            self._server.confirm(revision)
+
+
+def worth_telling(
+    old: Mapping[str, Any], new: Mapping[str, Any], before: str | None, after: str
+) -> bool:
+    """Whether the server should hear at once that revision `after` took the place of `before`.
+
+    When a flag is killed now that was not, or the other way round; and when revisions were left
+    out, in which that may have come and gone.
+    """
+    return not _next(before, after) or _toggled(old, new)
+
+
+def _next(before: str | None, after: str) -> bool:
+    """Whether `after` is `before` or the revision next to it."""
+    lineage, _, number = (before or "").rpartition(".")
+    its, _, other = after.rpartition(".")
+    # A number of more digits is no count of revisions, and slow to read.
+    sane = number.isdecimal() and other.isdecimal() and len(number + other) < 40
+    return lineage == its and sane and int(other) - int(number) in (0, 1)
+
+
+def _toggled(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Compares nothing but one word, of flags that are other objects: some 50 ns for each."""
+    before, after = old.get("flags"), new.get("flags")
+    if before is after or not isinstance(before, dict) or not isinstance(after, dict):
+        return False
+    known = before.get
+    return any(
+        flag is not (was := known(key)) and _killed(flag) != _killed(was)
+        for key, flag in after.items()
+    )
+
+
+def _killed(flag: Any) -> bool:
+    return isinstance(flag, dict) and bool(flag.get("killed"))
