@@ -29,7 +29,8 @@ class Encoder:
         rest = {word: value for word, value in mapping.items() if word not in WIRE_SECTIONS}
         words = {word: member(word, value) for word, value in wire(rest).items()}
         known: dict[tuple[str, str], tuple[Any, str]] = {}
-        items: dict[str, dict[str, str]] = {}
+        # An SDK takes nothing without this section for a ruleset, not even an empty one.
+        items: dict[str, dict[str, str]] = {"flags": {}}
         for section in WIRE_SECTIONS:
             found = mapping.get(section)
             if not isinstance(found, dict):

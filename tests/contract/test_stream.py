@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from flagloop_server.store import Store
 
 OTHERS = {
@@ -63,6 +65,22 @@ def test_streamed_definitions_are_those_that_a_new_client_gets(
     )
     assert mine == its
     assert streaming(client)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_environment_without_flags_is_no_trouble(
+    place: Any, until: Callable[..., Any], stream: bool
+) -> None:
+    """Before the first flag and after the last one: nothing to decide by, and no problem."""
+    client = place.client(stream=stream)
+    assert (client.status()["flags"], client.status()["problem"]) == (0, None)
+    place.put({"flags": {"banner": ON}})
+    assert until(lambda: client.enabled("banner", "u-1"))
+    place.put({})
+    assert until(lambda: client.status()["flags"] == 0)
+    assert client.status()["revision"] == place.revision()
+    assert client.status()["problem"] is None
+    assert streaming(client) is stream
 
 
 def test_a_restart_of_the_server_is_survived_by_the_stream(
