@@ -6,11 +6,13 @@ import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from sqlite_utils import Database, Migrations
+
+from flagloop.errors import FlagloopError
 
 BUSY_SECONDS = 10.0
 """How long a statement waits while another process holds the write lock."""
@@ -36,8 +38,28 @@ def make_private(path: Path) -> None:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 
 
+def known(migrations: Migrations) -> tuple[str, ...]:
+    """The names of all migrations that this code has for a file."""
+    with closing(sqlite3.connect(":memory:")) as empty:
+        return tuple(one.name for one in migrations.pending(Database(empty)))
+
+
+class LaterSchemaError(FlagloopError):
+    """The file was written by a later flagloop, whose data this one would not keep right."""
+
+    def __init__(self, path: Path, later: Iterable[str]) -> None:
+        what = ", ".join(sorted(later))
+        super().__init__(
+            f"{path} is of a later flagloop (it has {what}): start that one, or with this one"
+            " restore a backup that was made before the update"
+        )
+
+
 class SqliteFile:
-    """Connections to one file. Threads share it; each reader has a connection to itself."""
+    """Connections to one file. Threads share it; each reader has a connection to itself.
+
+    Brings the file's schema up to date; LaterSchemaError for one that is ahead of this code.
+    """
 
     def __init__(self, path: Path, migrations: Migrations) -> None:
         self.path = path
@@ -47,9 +69,12 @@ class SqliteFile:
         self._guard = threading.Lock()
         self._writing = threading.RLock()
         make_private(path)
-        self._writer = self._connect()
-        self._watcher = self._connect()
-        self._migrate(migrations)
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            self._writer = self._connect()
+            self._watcher = self._connect()
+            self._migrate(migrations)
+            undo.pop_all()
 
     def _connect(self) -> sqlite3.Connection:
         with self._guard:
@@ -62,7 +87,11 @@ class SqliteFile:
     def _migrate(self, migrations: Migrations) -> None:
         # Two processes may start at once: the lock is taken before asking what is pending.
         with self.write() as connection:
-            migrations.apply(Database(connection))
+            database = Database(connection)
+            later = {one.name for one in migrations.applied(database)} - set(known(migrations))
+            if later:
+                raise LaterSchemaError(self.path, later)
+            migrations.apply(database)
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:

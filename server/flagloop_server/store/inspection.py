@@ -14,7 +14,7 @@ from pathlib import Path
 from sqlite_utils import Database, Migrations
 
 from flagloop_server.store import chunks, environments, ledger, migrations
-from flagloop_server.store.database import BUSY_SECONDS
+from flagloop_server.store.database import BUSY_SECONDS, known
 from flagloop_server.store.events.migrations import events
 from flagloop_server.store.records import Environment
 
@@ -86,8 +86,7 @@ def schema(connection: sqlite3.Connection, name: str) -> tuple[str, ...]:
 
 def known_schema(name: str) -> tuple[str, ...]:
     """The migrations that this code has for the file `name`."""
-    with closing(sqlite3.connect(":memory:")) as empty:
-        return tuple(one.name for one in FILES[name].pending(Database(empty)))
+    return known(FILES[name])
 
 
 def environments_of(connection: sqlite3.Connection) -> list[Environment]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -42,8 +42,8 @@ class Store:
     """config.db and events.db in `folder`, made when missing. Threads may share it.
 
     Methods raise NotFoundError for an unknown environment, revision, key or person, and
-    ConfigError for names and values that cannot be taken. `people` keeps people and sessions,
-    `events` the event log.
+    ConfigError for names and values that cannot be taken, the constructor LaterSchemaError for
+    files that are ahead of this code. `people` keeps people and sessions, `events` the event log.
     """
 
     def __init__(self, folder: Path, *, clock: Callable[[], int] = now_ms) -> None:
@@ -57,7 +57,10 @@ class Store:
         self._keys = Keys(self._file, clock)
         self._ledger = Ledger(self._file)
         self.people = People(self._file, clock)
-        self.events = EventLog(folder / "events.db", clock=clock, flags=self._flags)
+        with ExitStack() as undo:
+            undo.callback(self._file.close)
+            self.events = EventLog(folder / "events.db", clock=clock, flags=self._flags)
+            undo.pop_all()
 
     def close(self) -> None:
         """Finish what is queued for the event log and close both files."""
@@ -214,12 +217,16 @@ class Store:
         *,
         limit: int = 100,
         before: int | None = None,
+        after: int | None = None,
         environments: Collection[int] | None = None,
         target: str | None = None,
     ) -> list[LedgerRow]:
-        """The ledger, newest first; `before` is a `seq`, `environments` are ids."""
+        """The ledger, newest first; `before` is a `seq`, `environments` are ids.
+
+        With `after` (a `seq`) those that follow it, the oldest first.
+        """
         return self._ledger.rows(
-            limit=limit, before=before, environments=environments, target=target
+            limit=limit, before=before, after=after, environments=environments, target=target
         )
 
     def verify(self, head: str | None = None) -> Verification:

@@ -292,6 +292,27 @@ def test_a_start_that_cannot_be_is_told_in_one_line(tmp_path: Path, trouble: str
     assert not data.exists()
 
 
+def test_data_of_a_later_flagloop_are_not_served(tmp_path: Path) -> None:
+    """One line names the file and what to do; exit code 1, and no port is taken for long."""
+    from flagloop_server.store import Store
+
+    with Store(tmp_path / "data"):
+        pass
+    with contextlib.closing(sqlite3.connect(tmp_path / "data" / "config.db")) as connection:
+        connection.execute(
+            "INSERT INTO _sqlite_migrations (migration_set, name, applied_at)"
+            " VALUES ('flagloop.config', 'm099_tomorrow', '')"
+        )
+        connection.commit()
+    words = ["serve", "--data", str(tmp_path / "data"), "--port", "0"]
+    command = [sys.executable, "-m", "flagloop", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    [told] = done.stderr.splitlines()
+    assert "config.db is of a later flagloop (it has m099_tomorrow)" in told
+    assert "restore a backup" in told
+
+
 def test_an_unknown_environment_is_told_before_anything_is_done(
     tmp_path: Path, start_server: Any
 ) -> None:

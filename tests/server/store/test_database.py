@@ -8,11 +8,13 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from flagloop_server.store import SYSTEM, Actor, Store
+from flagloop_server.store.database import LaterSchemaError
 
 OTHER_PROCESS = """
 import sys
@@ -125,3 +127,19 @@ def test_a_closed_store_can_be_closed_again_and_reads_no_more(tmp_path: Path) ->
     store.close()
     with pytest.raises(sqlite3.ProgrammingError):
         store.create_environment("a", SYSTEM)
+
+
+@pytest.mark.parametrize("name", ["config", "events"])
+def test_a_file_of_a_later_flagloop_is_refused(tmp_path: Path, name: str) -> None:
+    """Neither read with other eyes nor changed; the message names the file and the mend."""
+    with Store(tmp_path):
+        pass
+    with closing(sqlite3.connect(tmp_path / f"{name}.db", isolation_level=None)) as connection:
+        connection.execute(
+            "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES (?, ?, '')",
+            (f"flagloop.{name}", "m099_tomorrow"),
+        )
+    before = {file.name: file.read_bytes() for file in tmp_path.glob("*.db")}
+    with pytest.raises(LaterSchemaError, match=rf"{name}.db is of a later .* m099_tomorrow"):
+        Store(tmp_path)
+    assert {file.name: file.read_bytes() for file in tmp_path.glob("*")} == before
