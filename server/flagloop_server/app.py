@@ -17,9 +17,10 @@ from flagloop_server.edge.body import Bodies
 from flagloop_server.edge.bridge import Bridge, Source, Workers
 from flagloop_server.edge.front import Edge, Limits, Sources
 from flagloop_server.edge.hub import StreamLimits
+from flagloop_server.instances import Instances
 from flagloop_server.operations import Operations
 from flagloop_server.publish import Publisher
-from flagloop_server.store import Store
+from flagloop_server.store import Store, now_ms
 from flagloop_server.web import errors
 from flagloop_server.web.identity import has_session
 from flagloop_server.web.ingest import Ingest
@@ -29,6 +30,9 @@ log = logging.getLogger(__name__)
 
 TOUCH_SECONDS = 30.0
 """How often the last use of keys is written down."""
+
+SETTLE_SECONDS = 1.0
+"""How often what was heard of instances is taken in."""
 
 
 def busy(error: sqlite3.OperationalError) -> Response:
@@ -55,6 +59,7 @@ class Application:
         self.changes = Changes(self.store)
         self.events = self.store.events
         self.events.follow()
+        self.instances = Instances(now_ms)
         start = first_start(self.store, self.auth)
         self.first_keys = tuple(start.keys.items())
         self.setup_link = None if start.setup_token is None else f"/setup/{start.setup_token}"
@@ -66,6 +71,7 @@ class Application:
         self.background = Background()
         self.background.every(config.poll_seconds, "watch", self.publisher.watch)
         self.background.every(TOUCH_SECONDS, "touch-keys", self.touch_keys)
+        self.background.every(SETTLE_SECONDS, "instances", self.instances.settle)
         self.workers = Workers(config.workers, config.report_workers, config.waiting)
         self.edge = self._edge()
         self.asgi = self.edge
@@ -80,7 +86,8 @@ class Application:
             self.publisher.snapshots,
             hub=self.publisher.hub,
             bridge=bridge,
-            ingest=Ingest(self.events),
+            ingest=Ingest(self.events, self.instances),
+            instances=self.instances,
             operations=Operations(self),
             event_bodies=self._bodies(config.bodies_bytes),
             sources=Sources(

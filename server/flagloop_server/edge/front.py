@@ -39,6 +39,8 @@ T = TypeVar("T")
 COMMIT_SECONDS = 10.0
 """How long an answer to events waits for the commit; a later one is told by the retry."""
 
+INSTANCE = b"x-flagloop-instance"
+
 STRANGER = error(
     401, "send an admin key (fl_adm_...) or sign in: others may send small forms only", close=True
 )
@@ -47,12 +49,31 @@ STRANGER = error(
 class Ingest(Protocol):
     """Takes the body of a batch of events."""
 
-    def __call__(self, key: EdgeKey, body: bytes, received: int) -> Future[Mapping[str, object]]:
+    def __call__(
+        self, key: EdgeKey, body: bytes, received: int, said: bytes | None = None
+    ) -> Future[Mapping[str, object]]:
         """The answer once the batch is durable; `received` is epoch ms. Raises Refused.
 
-        It may block for the time of parsing and is called on a thread.
+        `said` is how the process introduced itself that sends the batch. It may block for the
+        time of parsing and is called on a thread.
         """
         ...
+
+
+class Instances(Protocol):
+    """Is told which processes are there; called on the loop, so it must not wait.
+
+    `said` is how a process introduces itself, `environment` an id, `key` the id of its key.
+    """
+
+    def polled(self, environment: int, key: int, said: bytes, tag: bytes | None) -> None:
+        """It asked for the ruleset and has the one of this entity tag."""
+
+    def opened(self, environment: int, key: int, said: bytes, last: bytes | None) -> None:
+        """It opened a stream and has this revision."""
+
+    def closed(self, environment: int, key: int, said: bytes) -> None:
+        """A stream of it ended."""
 
 
 class Operations(Protocol):
@@ -100,6 +121,7 @@ class Edge:
         hub: Hub,
         bridge: Bridge,
         ingest: Ingest,
+        instances: Instances,
         operations: Operations,
         event_bodies: Bodies,
         sources: Sources,
@@ -114,6 +136,7 @@ class Edge:
         self._snapshots = snapshots
         self._bridge = bridge
         self._ingest = ingest
+        self._instances = instances
         self._operations = operations
         self._event_bodies = event_bodies
         self._sources = sources
@@ -171,7 +194,7 @@ class Edge:
         return key
 
     async def _ruleset(self, scope: Scope, receive: Receive, send: Send) -> None:
-        authorization, tag, encoding = None, None, b""
+        authorization, tag, said, encoding = None, None, None, b""
         for name, value in scope["headers"]:
             if name == b"authorization":
                 authorization = value
@@ -179,11 +202,17 @@ class Edge:
                 tag = value
             elif name == b"accept-encoding":
                 encoding = value
+            elif name == INSTANCE:
+                said = value
         try:
             allow(scope, "GET", "HEAD")
-            snapshot = self._snapshots.get(rules_of(await self._key(authorization)))
+            key = await self._key(authorization)
+            environment = rules_of(key)
+            snapshot = self._snapshots.get(environment)
             if snapshot is None:
                 raise Refused(error(404, ARCHIVED))
+            if said is not None:
+                self._instances.polled(environment, key.id, said, tag)
             answer = snapshot.answer(tag, encoding)
         except Refused as refusal:
             answer = refusal.answer
@@ -193,7 +222,8 @@ class Edge:
         try:
             allow(scope, "GET")
             authorization = header(scope, b"authorization")
-            rules_of(await self._key(authorization))
+            key = await self._key(authorization)
+            environment = rules_of(key)
             stream = Stream(self.hub, scope, receive, send)
             stream.open(scope, self.keys.digest(authorization or b""))
         except Refused as refusal:
@@ -202,7 +232,16 @@ class Edge:
             await self._answer("stream", send, self._cut(cancelled))
         else:
             self.requests["stream", 200] += 1
-            await stream.serve()
+            said = header(scope, INSTANCE)
+            if said is None:
+                await stream.serve()
+                return
+            last = header(scope, b"last-event-id")
+            self._instances.opened(environment, key.id, said, last)
+            try:
+                await stream.serve()
+            finally:
+                self._instances.closed(environment, key.id, said)
 
     async def _events(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -214,7 +253,8 @@ class Edge:
                 raise Refused(error(404, ARCHIVED, close=True))
             async with self._event_bodies.read(scope, receive, self._limits.events) as body:
                 encoding = (header(scope, b"content-encoding") or b"").strip().lower()
-                answer = await self._commit(key, body, encoding)
+                said = header(scope, INSTANCE)
+                answer = await self._commit(key, body, encoding, said)
         except Refused as refusal:
             answer = refusal.answer
         except Disconnected:
@@ -223,7 +263,9 @@ class Edge:
             answer = self._cut(cancelled)
         await self._answer("events", send, answer)
 
-    async def _commit(self, key: EdgeKey, body: bytes, encoding: bytes) -> Answer:
+    async def _commit(
+        self, key: EdgeKey, body: bytes, encoding: bytes, said: bytes | None
+    ) -> Answer:
         """Parse on a thread, wait for the commit; raises Refused (400, 413, 415, 429, 503)."""
         received = time.time_ns() // 1_000_000
         limits = self._limits
@@ -233,7 +275,7 @@ class Edge:
             raise Refused(error(429, "too many batches of this key wait", retry_after=2))
 
         def parse() -> Future[Mapping[str, object]]:
-            return self._ingest(key, unpack(body, encoding, limits.unpacked), received)
+            return self._ingest(key, unpack(body, encoding, limits.unpacked), received, said)
 
         self.waiting[key.id] += 1
         try:

@@ -61,6 +61,20 @@ class History:
             )
         return rows[0]
 
+    def last_of(self, key: str, actions: Iterable[str], number: int) -> RevisionRow | None:
+        """The last revision up to `number` that one of these actions made."""
+        with self._file.snapshot() as connection:
+            environment = environments.find(connection, key)
+            row = connection.execute(
+                "SELECT number FROM revision WHERE environment_id = ? AND number <= ? AND action IN"
+                " (SELECT value FROM json_each(?)) ORDER BY number DESC LIMIT 1",
+                (environment.id, number, json.dumps([*actions])),
+            ).fetchone()
+            if row is None:
+                return None
+            place = (environment.id, environment.key)
+            return _revision_rows(connection, place, [row["number"]])[0]
+
     def revision_at(self, key: str, at: int) -> int:
         """The number of the revision in force at a time; NotFoundError before the first."""
         with self._file.snapshot() as connection:

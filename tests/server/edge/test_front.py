@@ -20,6 +20,7 @@ from flagloop_server.edge.front import Edge, Limits, Sources
 from flagloop_server.edge.hub import Hub, StreamLimits
 from flagloop_server.edge.keys import EdgeKey, KeyRing
 from flagloop_server.edge.snapshots import Content, Snapshot, Snapshots, member
+from flagloop_server.instances import Instances
 
 KEYS = {
     "fl_srv_production": EdgeKey(1, "server", 1),
@@ -41,10 +42,14 @@ class Memory:
     def __init__(self) -> None:
         self.batches: list[tuple[int, Any]] = []
         self.hold: list[Future[Mapping[str, object]]] | None = None
+        self.said: bytes | None = None
         self.threads: set[str] = set()
 
-    def __call__(self, key: EdgeKey, body: bytes, received: int) -> Future[Mapping[str, object]]:
+    def __call__(
+        self, key: EdgeKey, body: bytes, received: int, said: bytes | None = None
+    ) -> Future[Mapping[str, object]]:
         """Take a batch."""
+        self.said = said
         self.threads.add(threading.current_thread().name)
         try:
             batch = json.loads(body)
@@ -86,6 +91,7 @@ class World:
     def __init__(self, wsgi: Any = hello) -> None:
         self.asked = 0
         self.memory = Memory()
+        self.instances = Instances(lambda: 1_000)
         self.health = Healthy()
         self.snapshots = Snapshots()
         for place, name in ((1, "production"), (2, "development")):
@@ -98,6 +104,7 @@ class World:
             hub=Hub(keys, self.snapshots, StreamLimits()),
             bridge=Bridge(wsgi, Workers(2, 1, 4), threads=2, trusted="127.0.0.1"),
             ingest=self.memory,
+            instances=self.instances,
             operations=self.health,
             event_bodies=Bodies(0.2, 9, 9999),
             sources=Sources(
@@ -417,3 +424,17 @@ def test_the_refusal_of_a_client_key_names_the_mend(world: World, call: Any) -> 
     """Who took the wrong key from the list learns which one is right."""
     answer = call(world.edge, "GET", "/api/v1/ruleset", bearer("fl_cli_production"))
     assert "use a server key, fl_srv_..." in json.loads(answer.body)["error"]["message"]
+
+
+def test_a_process_is_known_by_its_polls_streams_and_batches(world: World, call: Any) -> None:
+    """What it says of itself reaches the list of instances; refused requests say nothing."""
+    said = ("x-flagloop-instance", "i-1; host=web-1; pid=42")
+    call(world.edge, "GET", "/api/v1/ruleset", [*bearer("fl_cli_production"), said])
+    call(world.edge, "GET", "/api/v1/ruleset", SERVER)
+    assert world.instances.all(1) == []
+    known = ("if-none-match", '"line1.7"')
+    assert call(world.edge, "HEAD", "/api/v1/ruleset", [*SERVER, said, known]).status == 304
+    (one,) = world.instances.all(1)
+    assert (one.place, one.revision, one.key) == ("web-1:42", "line1.7", 1)
+    assert call(world.edge, "POST", "/api/v1/events", [*SERVER, said], BATCH).status == 200
+    assert world.memory.said == said[1].encode()

@@ -13,6 +13,7 @@ import pytest
 
 from flagloop_server.edge.answers import Refused
 from flagloop_server.edge.keys import EdgeKey, KeyKind
+from flagloop_server.instances import Instances
 from flagloop_server.store.events import EventLog
 from flagloop_server.web.ingest import Ingest
 
@@ -91,3 +92,52 @@ def test_a_failed_commit_is_not_acknowledged(log: EventLog, tmp_path: Path) -> N
         Ingest(log)(KEY, BODY, 0).result(10)
     assert refused.value.answer.status == 503
     assert log.stats().failures == 1
+
+
+class Presence:
+    """The list of instances with a clock that stands still."""
+
+    def __init__(self, log: EventLog) -> None:
+        self.instances = Instances(lambda: 1_000)
+        self.ingest = Ingest(log, self.instances)
+
+    def post(self, said: bytes | None = None, kind: KeyKind = "server", **more: object) -> object:
+        """One batch; the answer."""
+        body = {"events": [], "instance": {"id": "i-1", "host": "web-1", "pid": 42}, **more}
+        key = EdgeKey(7, kind, 3)
+        return self.ingest(key, json.dumps(body).encode(), 1_000, said).result(10)
+
+
+@pytest.fixture
+def presence(log: EventLog) -> Presence:
+    """An empty list."""
+    return Presence(log)
+
+
+def test_a_batch_says_who_sends_and_what_is_in_force_there(presence: Presence) -> None:
+    """With what it lost, by reason."""
+    lost = [{"reason": "queue_full", "n": 2}, {"reason": "queue_full", "flag": "a", "n": 3}]
+    presence.post(b"i-1; host=web-1", sdk="sdk/1", revision="k.12", lost=lost)
+    (one,) = presence.instances.all(3)
+    assert (one.place, one.sdk, one.revision, one.key) == ("web-1:42", "sdk/1", "k.12", 7)
+    assert one.lost == {"queue_full": 5}
+
+
+def test_what_only_says_who_is_there_costs_no_commit(presence: Presence, log: EventLog) -> None:
+    """It is answered at once, also while the log takes nothing any more."""
+    log.close()
+    answer = presence.post(revision="k.12")
+    assert answer == {"accepted": 0, "duplicate": 0, "rejected": []}
+    assert log.stats().commits == 0
+    assert presence.instances.all(3)[0].revision == "k.12"
+
+
+def test_nobody_is_taken_for_the_one_whose_spool_he_sends(
+    presence: Presence, log: EventLog
+) -> None:
+    """A dead process must not seem to live, and what a public key says is not believed."""
+    presence.post(b"i-2; host=web-1", events=[EVENT])
+    presence.post(b"i-1; host=web-1", kind="client", events=[EVENT])
+    assert presence.instances.all(3) == []
+    assert log.instances(3) == []
+    assert len(log.events()) == 2

@@ -1,0 +1,348 @@
+"""Which processes decide by this server's rules, and which revision each of them said to have.
+
+All in memory and bounded. What the edge hears is put into queues without any lock, and taken in
+when somebody looks, or by `settle`, which is to be called every second.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Literal, NamedTuple, TypeAlias
+from urllib.parse import unquote
+
+MOST = 10_000
+"""Instances of one environment that are followed; more are only counted."""
+MOST_POLLS = 50_000
+MOST_NEWS = 200_000
+"""Polls, and other news, that may wait to be taken in."""
+GONE = 15 * 60_000
+"""After so long without a word or a stream an instance is forgotten; milliseconds."""
+LEFT = 60_000
+"""So long an envelope that comes late brings nobody back who said goodbye."""
+LONGEST = 500
+"""Bytes of an introduction; a longer one is nobody's."""
+TEXT = 100
+HISTORY = 8
+REASONS = 20
+
+Step: TypeAlias = tuple[str, int, int]
+"""Lineage and number of a revision, and when it was first told (epoch ms)."""
+
+
+class Introduction(NamedTuple):
+    """What a process says of itself with each request."""
+
+    id: str
+    host: str
+    pid: int
+    sdk: str
+    leaves: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One instance as it is now; times are epoch milliseconds of this server's clock.
+
+    `revision` is what it said last to have in force, `steps` when it said so of the latest few,
+    `streams` how many streams it has open, the newest since `opened`; `last_seen` is when it said
+    anything.
+    """
+
+    id: str
+    host: str
+    pid: int
+    sdk: str
+    environment: int
+    key: int | None
+    revision: str | None
+    first_seen: int
+    last_seen: int
+    streams: int = 0
+    opened: int = 0
+    steps: tuple[Step, ...] = ()
+    lost: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def place(self) -> str:
+        """`web-7:4711`, or the id where it does not say where it runs."""
+        return f"{self.host}:{self.pid}" if self.host else self.id
+
+    def has(self, lineage: str, number: int) -> bool:
+        """Whether it said to have that revision or a later one of the lineage."""
+        own = parted(self.revision)
+        return own is not None and own[0] == lineage and own[1] >= number
+
+    def reached(self, lineage: str, number: int) -> int | None:
+        """When it first said so; None if it never did, or had it when it was first heard of."""
+        steps = [step for step in self.steps if step[0] == lineage]
+        for place, step in enumerate(steps):
+            if step[1] >= number:
+                return step[2] if place else None
+        return None
+
+
+class _News(NamedTuple):
+    """Something that was heard of an instance."""
+
+    at: int
+    environment: int
+    key: int | None
+    who: Introduction
+    kind: Literal["poll", "open", "close", "envelope"]
+    revision: str | None = None
+    lost: Mapping[str, int] = {}
+
+
+class _Known:
+    """One instance; `sure` is whether a poll or a stream told the revision."""
+
+    __slots__ = (
+        "first",
+        "key",
+        "last",
+        "lost",
+        "opened",
+        "revision",
+        "steps",
+        "streams",
+        "sure",
+        "who",
+    )
+
+    def __init__(self, who: Introduction, at: int) -> None:
+        self.who = who
+        self.key: int | None = None
+        self.first = self.last = at
+        self.revision: str | None = None
+        self.sure = False
+        self.streams = self.opened = 0
+        self.steps: list[Step] = []
+        self.lost: Counter[str] = Counter()
+
+    def tell(self, revision: str | None, at: int, *, sure: bool) -> None:
+        """It says to have this revision; an envelope may have waited, so it may be an old one."""
+        if revision is None:
+            return
+        new, old = parted(revision), parted(self.revision)
+        related = new is not None and old is not None and new[0] == old[0]
+        if (related and new <= old) or (self.sure and not (sure or related)):  # type: ignore[operator]
+            return
+        self.revision, self.sure = revision, self.sure or sure
+        if new is not None:
+            self.steps = [*self.steps, (*new, at)][-HISTORY:]
+
+    def lose(self, lost: Mapping[str, int]) -> None:
+        """It lost records, by reason."""
+        for reason, n in lost.items():
+            known = reason in self.lost or len(self.lost) < REASONS
+            self.lost[reason[:TEXT] if known else "other"] += n
+
+    def view(self, environment: int) -> Seen:
+        """As it is now."""
+        who = self.who
+        return Seen(
+            who.id,
+            who.host,
+            who.pid,
+            who.sdk,
+            environment,
+            self.key,
+            self.revision,
+            self.first,
+            self.last,
+            self.streams,
+            self.opened,
+            tuple(self.steps),
+            dict(self.lost),
+        )
+
+
+class Instances:
+    """Every instance of every environment, by the environment's id.
+
+    `polled`, `opened` and `closed` may be called on an event loop: they take no lock. `clock`
+    gives epoch milliseconds. `unlisted` counts those for whom there was no room.
+    """
+
+    def __init__(self, clock: Callable[[], int], most: int = MOST) -> None:
+        self.unlisted = 0
+        self._clock = clock
+        self._most = most
+        self._polls: dict[tuple[int, bytes], tuple[int, bytes | None, int]] = {}
+        self._news: deque[_News] = deque(maxlen=MOST_NEWS)
+        self._lock = threading.Lock()
+        self._known: dict[int, dict[str, _Known]] = {}
+        self._left: dict[tuple[int, str], int] = {}
+
+    def polled(self, environment: int, key: int, said: bytes, tag: bytes | None) -> None:
+        """A poll of whoever `said` so; `tag` is its If-None-Match. On the hot path of 304s."""
+        polls = self._polls
+        last = polls.get((environment, said))
+        # The first one of a revision stays, since it is when that was told.
+        if last is None:
+            if len(polls) < MOST_POLLS and len(said) <= LONGEST:
+                polls[environment, said] = (key, tag, self._clock())
+        elif last[1] != tag:
+            polls[environment, said] = (key, tag, self._clock())
+
+    def opened(self, environment: int, key: int, said: bytes, last: bytes | None) -> None:
+        """A stream began; `last` is its Last-Event-ID."""
+        self._streams("open", environment, key, said, last)
+
+    def closed(self, environment: int, key: int, said: bytes) -> None:
+        """A stream ended."""
+        self._streams("close", environment, key, said, None)
+
+    def _streams(
+        self,
+        kind: Literal["open", "close"],
+        environment: int,
+        key: int,
+        said: bytes,
+        last: bytes | None,
+    ) -> None:
+        who = introduced(said)
+        if who is not None:
+            revision = _text(last)
+            self._news.append(_News(self._clock(), environment, key, who, kind, revision))
+
+    def delivered(
+        self,
+        environment: int,
+        key: int | None,
+        who: Introduction,
+        revision: str | None,
+        lost: Mapping[str, int] = {},
+    ) -> None:
+        """A batch of events came from `who`, made while `revision` was in force there.
+
+        `lost` is what it says to have lost since the last one, by reason.
+        """
+        who = who._replace(id=who.id[:TEXT], host=who.host[:TEXT], sdk=who.sdk[:TEXT])
+        news = _News(self._clock(), environment, key, who, "envelope", revision, lost)
+        self._news.append(news)
+
+    def recall(self, environment: int, seen: Iterable[Seen]) -> None:
+        """Instances of an earlier run of this server, unless they were heard of since."""
+        with self._lock:
+            known = self._known.setdefault(environment, {})
+            for one in seen:
+                if one.id not in known and len(known) < self._most:
+                    who = Introduction(one.id, one.host, one.pid, one.sdk)
+                    known[one.id] = old = _Known(who, one.first_seen)
+                    old.last = one.last_seen
+                    old.tell(one.revision, one.last_seen, sure=False)
+
+    def settle(self) -> None:
+        """Take in what was heard, forget who is gone."""
+        with self._lock:
+            self._settle()
+
+    def all(self, environment: int) -> list[Seen]:
+        """Everybody of an environment, the ones heard of last first."""
+        with self._lock:
+            self._settle()
+            found = [one.view(environment) for one in self._known.get(environment, {}).values()]
+        return sorted(found, key=lambda one: (-one.last_seen, one.place, one.id))
+
+    # Below, the lock is held.
+
+    def _settle(self) -> None:
+        news = []
+        polls = self._polls
+        for _ in range(len(polls)):
+            # One by one: the loop goes on to put some in.
+            (environment, said), (key, tag, at) = polls.popitem()
+            who = introduced(said)
+            if who is not None:
+                news.append(_News(at, environment, key, who, "poll", _tag(tag)))
+        for _ in range(len(self._news)):
+            news.append(self._news.popleft())
+        for one in sorted(news, key=lambda one: one.at):
+            self._take(one)
+        self._forget(self._clock())
+
+    def _take(self, news: _News) -> None:
+        known = self._known.setdefault(news.environment, {})
+        one = known.get(news.who.id)
+        if news.who.leaves:
+            known.pop(news.who.id, None)
+            self._left[news.environment, news.who.id] = news.at
+            return
+        if one is None:
+            one = self._new(known, news)
+            if one is None:
+                return
+        if news.kind == "close":
+            one.streams = max(0, one.streams - 1)
+            return
+        one.who, one.key = news.who, news.key
+        one.last = news.at
+        if news.kind == "open":
+            one.streams += 1
+            one.opened = news.at
+        one.tell(news.revision, news.at, sure=news.kind != "envelope")
+        one.lose(news.lost)
+
+    def _new(self, known: dict[str, _Known], news: _News) -> _Known | None:
+        left = (news.environment, news.who.id) in self._left
+        if news.kind == "close" or (left and news.kind == "envelope"):
+            return None
+        if len(known) >= self._most:
+            self.unlisted += 1
+            return None
+        known[news.who.id] = one = _Known(news.who, news.at)
+        return one
+
+    def _forget(self, now: int) -> None:
+        for environment, known in list(self._known.items()):
+            for name, one in list(known.items()):
+                one.last = min(one.last, now)  # a clock that was set back
+                if not one.streams and now - one.last > GONE:
+                    del known[name]
+            if not known:
+                del self._known[environment]
+        self._left = {who: at for who, at in self._left.items() if now - at <= LEFT}
+
+
+def parted(revision: str | None) -> tuple[str, int] | None:
+    """Lineage and number of `<lineage>.<n>`; None for anything else."""
+    lineage, _, number = (revision or "").rpartition(".")
+    if not lineage or not (number.isascii() and number.isdecimal()) or len(number) > 15:
+        return None
+    return lineage, int(number)
+
+
+@lru_cache(maxsize=16_384)
+def introduced(said: bytes) -> Introduction | None:
+    """What the header X-Flagloop-Instance says; None where it names nobody."""
+    if len(said) > LONGEST:
+        return None
+    name, *rest = (part.strip() for part in said.decode("latin-1").split(";"))
+    if not name or len(name) > TEXT or not name.isprintable():
+        return None
+    words = dict(part.partition("=")[::2] for part in rest)
+    pid = words.get("pid", "")
+    number = int(pid) if pid.isascii() and pid.isdecimal() and len(pid) <= 15 else 0
+    return Introduction(
+        name, _plain(words.get("host")), number, _plain(words.get("sdk")), "leaves" in words
+    )
+
+
+def _plain(quoted: str | None) -> str:
+    text = unquote(quoted or "")[:TEXT]
+    return text if text.isprintable() else ""
+
+
+def _tag(tag: bytes | None) -> str | None:
+    """The revision that an If-None-Match names, of a proxy's weakened tag too."""
+    return _text(None if tag is None else tag.strip().removeprefix(b"W/").strip(b'"'))
+
+
+def _text(revision: bytes | None) -> str | None:
+    text = "" if revision is None else revision[:TEXT].decode("latin-1").strip()
+    return text if text and text.isprintable() else None
