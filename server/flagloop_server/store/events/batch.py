@@ -59,7 +59,7 @@ class Row(NamedTuple):
     experiment: str | None = None
     stage: int | None = None
     holdout: str | None = None
-    held: bool | None = None
+    held: int | None = None
     revision: str | None = None
     value: float | None = None
     units: dict[str, str] | None = None
@@ -204,7 +204,7 @@ def _exposure(event: Exposure) -> Row:
             event.experiment,
             None if stage is None else _stage(stage),
             holdout.key if holdout else None,
-            holdout.held if holdout else None,
+            int(holdout.held) if holdout else None,
             None if revision is None else str(revision),
             None,
             None,

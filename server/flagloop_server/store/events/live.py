@@ -124,12 +124,12 @@ class Live:
                 job = one.job
                 environment, received, skew = job.environment, job.received, job.skew
                 for row in one.fresh:
-                    at = received if row.at is None else row.at + skew
-                    if row.kind == 1:
-                        self._happened(environment, row.units or {}, row.name, row.value, at)
-                    elif row.variant is not None:
-                        unit = (row.unit_by or "key", row.unit or "")
-                        self._exposed(environment, unit, row.name, row.variant, at)
+                    kind, at, name, variant, unit, by = row[1:7]
+                    at = received if at is None else at + skew
+                    if kind == 1:
+                        self._happened(environment, row.units or {}, name, row.value, at)
+                    elif variant is not None:
+                        self._exposed(environment, (by or "key", unit or ""), name, variant, at)
 
     def rebuild(self, rows: Iterable[Followed]) -> None:
         """Follow events that were stored before, the oldest first."""

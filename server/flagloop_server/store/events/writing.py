@@ -6,7 +6,6 @@ import json
 import sqlite3
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 from flagloop_server.store.events.batch import Ack, Batch, Row
@@ -26,7 +25,7 @@ KEPT_INSTANCES = 7 * DAY
 KEPT_LOSSES = 30 * DAY
 
 _COLUMNS = 20
-_PLACES = ",(" + ",".join("?" * _COLUMNS) + ")"
+_PLACES = ",(?,?,nullif(?,-1)," + "?," * 5 + ",".join(["nullif(?,'')"] * 12) + ")"
 _INTO = (
     "INSERT OR IGNORE INTO event (id, environment_id, key_id, kind, at, skew, received, name,"
     " variant, unit, unit_by, rule, experiment, stage, holdout, held, revision, value, units,"
@@ -35,7 +34,8 @@ _INTO = (
 _AT_ONCE = 100
 _EVENT, _EVENTS = (_INTO + (_PLACES * rows)[1:] for rows in (1, _AT_ONCE))
 """So many rows with one call of SQLite: with a call for each the writer would wait as often for
-the interpreter's lock, behind threads that decode."""
+the interpreter's lock, behind threads that decode. And no None and no bytes among the columns:
+sqlite3 looks for an adapter of each of those, which takes longer than the whole insert."""
 _COUNT = (
     "INSERT INTO count_{0} (environment_id, {0}, flag, variant, rule, reason, n)"
     " VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET n = n + excluded.n"
@@ -58,14 +58,16 @@ class Job:
         return 0 if self.batch.sent is None else self.received - self.batch.sent
 
     def columns(self) -> list[Any]:
-        """The columns of all its events, one after the other."""
-        environment, key, received, skew = self.environment, self.key, self.received, self.skew
+        """The columns of all its events, one after the other; "" stands for NULL."""
+        environment, received, skew = self.environment, self.received, self.skew
+        key = -1 if self.key is None else self.key
         columns: list[Any] = []
         for row in self.batch.rows:
-            id_, kind, at, *seen, units, data = row
+            id_, kind, at, name, *seen, units, data = row
             columns += (
-                id_, environment, key, kind, received if at is None else at + skew, skew, received,
-                *seen, None if units is None else json.dumps(units, ensure_ascii=False), data,
+                bytearray(id_), environment, key, kind, received if at is None else at + skew,
+                skew, received, name, *["" if value is None else value for value in seen],
+                "" if units is None else json.dumps(units, ensure_ascii=False), data or "",
             )  # fmt: skip
         return columns
 
@@ -125,7 +127,9 @@ def _write_events(
     connection: sqlite3.Connection, jobs: Sequence[tuple[Job, list[Any]]]
 ) -> list[Sequence[Row]]:
     """Write the events of all batches; returns those of each that were not known before."""
-    columns = list(chain.from_iterable(columns for _, columns in jobs))
+    columns: list[Any] = []
+    for _, more in jobs:
+        columns += more
     number = len(columns) // _COLUMNS
     last = connection.execute("SELECT max(seq) FROM event").fetchone()[0] or 0
     step, cursor, written = _AT_ONCE * _COLUMNS, connection.cursor(), 0
