@@ -217,16 +217,12 @@ class Store:
         *,
         limit: int = 100,
         before: int | None = None,
-        after: int | None = None,
         environments: Collection[int] | None = None,
         target: str | None = None,
     ) -> list[LedgerRow]:
-        """The ledger, newest first; `before` is a `seq`, `environments` are ids.
-
-        With `after` (a `seq`) those that follow it, the oldest first.
-        """
+        """The ledger, newest first; `before` is a `seq`, `environments` are ids."""
         return self._ledger.rows(
-            limit=limit, before=before, after=after, environments=environments, target=target
+            limit=limit, before=before, environments=environments, target=target
         )
 
     def verify(self, head: str | None = None) -> Verification:
