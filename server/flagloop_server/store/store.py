@@ -142,6 +142,10 @@ class Store:
         """One revision of the history."""
         return self._history.revision(env, number)
 
+    def last_of(self, env: str, actions: Iterable[str], number: int) -> RevisionRow | None:
+        """The last revision up to `number` that one of these actions made; None without any."""
+        return self._history.last_of(env, actions, number)
+
     def revision_at(self, env: str, at: int) -> int:
         """The number of the revision in force at a time (epoch ms)."""
         return self._history.revision_at(env, at)
@@ -217,12 +221,16 @@ class Store:
         *,
         limit: int = 100,
         before: int | None = None,
+        after: int | None = None,
         environments: Collection[int] | None = None,
         target: str | None = None,
     ) -> list[LedgerRow]:
-        """The ledger, newest first; `before` is a `seq`, `environments` are ids."""
+        """The ledger, newest first; `before` is a `seq`, `environments` are ids.
+
+        With `after` (a `seq`) those that follow it, the oldest first.
+        """
         return self._ledger.rows(
-            limit=limit, before=before, environments=environments, target=target
+            limit=limit, before=before, after=after, environments=environments, target=target
         )
 
     def verify(self, head: str | None = None) -> Verification:
