@@ -13,7 +13,7 @@ import json
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,10 +43,13 @@ class Scene:
     at: int
     current: bool
 
-    def decisions(self, context: Mapping[str, Any]) -> list[Decision]:
-        """What each flag decides for the context, in the document's order."""
+    def decisions(
+        self, context: Mapping[str, Any], flags: Collection[str] | None = None
+    ) -> list[Decision]:
+        """What each flag (or each of `flags`) decides, in the document's order."""
         rules, now = self.ruleset, self.at / 1000
-        return [rules.evaluate(name, context, now) for name in rules.names()]
+        names = [name for name in rules.names() if flags is None or name in flags]
+        return [rules.evaluate(name, context, now) for name in names]
 
     def explain(self, flag: str, context: Mapping[str, Any]) -> Explanation:
         """Why the flag decides so, step by step; NotFoundError names the nearest flag."""

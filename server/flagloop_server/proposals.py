@@ -5,7 +5,8 @@ Pages and the admin API ask here, so both tell the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from flagloop.document.problem import Problem, errors
 from flagloop.document.yamlfile import DocumentText
@@ -16,7 +17,7 @@ from flagloop_server.definitions import definitions
 from flagloop_server.disturbance import Disturbance, disturbed
 from flagloop_server.itemtext import dedented
 from flagloop_server.recording import recording
-from flagloop_server.store import Environment, Store, now_ms
+from flagloop_server.store import Environment, Ref, Store, now_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,11 @@ class ItemDiff:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What a change would do: text, traffic, and what stands against it."""
+    """What a change would do: text, traffic, and what stands against it.
+
+    `expected` are the items' revisions that it was made for; a save that sends them along
+    overwrites nobody.
+    """
 
     items: tuple[ItemDiff, ...] = ()
     problems: tuple[Problem, ...] = ()
@@ -40,6 +45,7 @@ class Proposal:
     effect: whatif.WhatIf | None = None
     dependents: tuple[str, ...] = ()
     running: tuple[str, ...] = ()
+    expected: Mapping[Ref, int] = field(default_factory=dict)
 
     @property
     def changes_something(self) -> bool:
@@ -53,11 +59,9 @@ def propose(store: Store, changes: Changes, env: Environment, planned: Change) -
     A change that cannot be read is a proposal of nothing but problems. Raises NotFoundError and,
     where the change names a taken key, ConflictError.
     """
-    try:
-        preview = changes.preview(planned)
-    except (DocumentError, ConfigError) as error:
-        found = getattr(error, "problems", None) or [Problem(str(error))]
-        return Proposal(problems=tuple(found))
+    preview = _preview(changes, planned)
+    if not isinstance(preview, Preview):
+        return Proposal(problems=preview)
     wrong = errors(preview.problems)
     parsed = definitions(preview.base)
     needed_by = [
@@ -73,7 +77,24 @@ def propose(store: Store, changes: Changes, env: Environment, planned: Change) -
         effect=None if wrong else _effect(store, env, preview),
         dependents=tuple(dict.fromkeys(needed_by)),
         running=tuple(str(one) for one in _disturbed(preview)),
+        expected={ref: preview.base.item_revisions.get(ref, 0) for ref in preview.changed},
     )
+
+
+def judge(changes: Changes, planned: Change) -> tuple[Sequence[Problem], Sequence[Problem]]:
+    """The errors and the warnings of a change, without its effect on traffic."""
+    preview = _preview(changes, planned)
+    if not isinstance(preview, Preview):
+        return preview, ()
+    warnings = [one for one in preview.problems if one.severity == "warning"]
+    return errors(preview.problems), warnings
+
+
+def _preview(changes: Changes, planned: Change) -> Preview | tuple[Problem, ...]:
+    try:
+        return changes.preview(planned)
+    except (DocumentError, ConfigError) as error:
+        return tuple(getattr(error, "problems", None) or [Problem(str(error))])
 
 
 def diffs(preview: Preview) -> tuple[ItemDiff, ...]:

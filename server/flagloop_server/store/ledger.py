@@ -106,19 +106,25 @@ class Ledger:
         *,
         limit: int = 100,
         before: int | None = None,
+        after: int | None = None,
         environments: Collection[int] | None = None,
         target: str | None = None,
     ) -> list[LedgerRow]:
-        """The newest rows first; `before` is a `seq` to go on from, `environments` are ids."""
+        """The newest rows first; `before` is a `seq` to go on from, `environments` are ids.
+
+        With `after` (a `seq`) those that follow it, the oldest first.
+        """
         ids = None if environments is None else json.dumps(sorted(environments))
         wanted = {
             "seq < ?": before,
+            "seq > ?": after,
             "environment_id IN (SELECT value FROM json_each(?))": ids,
             "target = ?": target,
         }
         terms = {term: value for term, value in wanted.items() if value is not None}
         where = f" WHERE {' AND '.join(terms)}" if terms else ""
-        sql = f"SELECT * FROM ledger{where} ORDER BY seq DESC LIMIT ?"  # noqa: S608 - own terms
+        order = "DESC" if after is None else "ASC"
+        sql = f"SELECT * FROM ledger{where} ORDER BY seq {order} LIMIT ?"  # noqa: S608 - own terms
         with self._file.read() as connection:
             return [_row(row) for row in connection.execute(sql, (*terms.values(), limit))]
 

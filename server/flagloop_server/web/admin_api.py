@@ -1,23 +1,30 @@
-"""The admin API of one environment's document: read, push, kill, restore, share, revert."""
+"""The admin API of one environment: its document, operating flags, history, revert and undo."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping
 
-import msgspec
-from flask import Blueprint, request
+from flask import Blueprint
 from werkzeug.exceptions import BadRequest
 
-from flagloop.document.merge import Merge
-from flagloop.document.problem import Problem, errors, path_text
+from flagloop.document.merge import item_diff
+from flagloop.document.problem import errors
 from flagloop.errors import DocumentError
-from flagloop_server import changes
-from flagloop_server.changes import Change, MergeConflictError, find_item
-from flagloop_server.web import application, wire
+from flagloop_server import changes, disturbance, undoing
+from flagloop_server.changes import Change, MergeConflictError
+from flagloop_server.proposals import ItemDiff, text_of
+from flagloop_server.store import Ref
+from flagloop_server.web import application, records, wire
 from flagloop_server.web.identity import Identity, require
+from flagloop_server.web.rest import operation
 
 blueprint = Blueprint("admin", __name__, url_prefix="/api/v1/admin/environments/<env>")
+
+
+class AtRevision(wire.Query, frozen=True):
+    """The present document, or that of a past revision."""
+
+    revision: wire.Number | None = None
 
 
 class Push(wire.Body, frozen=True):
@@ -31,203 +38,194 @@ class Push(wire.Body, frozen=True):
     reason: str = ""
 
 
-class Share(wire.Reason, frozen=True, kw_only=True):
+class Kill(wire.Body, frozen=True):
+    """Why; more than white space."""
+
+    reason: str = ""
+
+
+class Share(wire.Forced, frozen=True, kw_only=True):
     """A percentage as text, `25%`."""
 
     share: str
 
 
-class Item(wire.Reason, frozen=True, kw_only=True):
-    """An item's YAML text; `expected` is the revision that it was read at, 0 for a new item."""
-
-    text: str
-    expected: wire.Number | None = None
-
-
-class Revert(wire.Reason, frozen=True):
+class Revert(wire.Forced, frozen=True):
     """`state` also takes the runtime words of the old revision."""
 
     state: bool = False
 
 
-def apply(change: Change, who: Identity, reason: str) -> dict[str, Any]:
+class History(wire.Page, frozen=True):
+    """All revisions, or those of one flag or item."""
+
+    flag: str | None = None
+    section: str | None = None
+    key: str | None = None
+
+
+class Between(wire.Query, frozen=True, rename={"low": "from", "high": "to"}):
+    """Two revisions (`to`: the present one); of one item when section and key are given."""
+
+    low: wire.Number
+    high: wire.Number | None = None
+    section: str | None = None
+    key: str | None = None
+
+
+class DocumentText(records.Record, frozen=True):
+    """A document, byte for byte."""
+
+    environment: str
+    lineage: str
+    revision: int
+    text: str
+
+
+class Differences(records.Record, frozen=True, rename={"low": "from", "high": "to"}):
+    """What differs between two revisions."""
+
+    environment: str
+    low: int
+    high: int
+    items: list[records.Difference]
+
+
+def apply(
+    change: Change, who: Identity, body: wire.Reason, expected: Mapping[Ref, int] | None = None
+) -> records.Applied:
     """Make one change and tell what became of it."""
-    return wire.applied(application().changes.apply(change, who.actor, reason))
+    planned = change
+    if isinstance(body, wire.Forced):
+        planned = disturbance.guarded(change, force=body.force)
+    done = application().changes.apply(planned, who.actor, body.reason, expected)
+    return records.applied(done)
 
 
-@blueprint.get("/document")
-def document(env: str) -> dict[str, Any]:
-    """The text at a revision (`?revision=N`), byte for byte."""
-    require("view", env)
-    stored = application().store.document(env, wire.number("revision"))
-    return {
-        "environment": stored.environment,
-        "lineage": stored.lineage,
-        "revision": stored.revision,
-        "text": stored.document.raw.decode("utf-8"),
-    }
+@operation(blueprint.get, "/document", may="view")
+def document(env: str, query: AtRevision) -> DocumentText:
+    """The text at a revision, byte for byte."""
+    stored = application().store.document(env, query.revision)
+    text = stored.document.raw.decode("utf-8")
+    return DocumentText(stored.environment, stored.lineage, stored.revision, text)
 
 
-@blueprint.post("/push")
-def push(env: str) -> dict[str, Any]:
-    """Merge a file by item; with `dry_run` only tell what would happen."""
-    require("view", env)
-    body = wire.decode(Push)
-    who = require("view" if body.dry_run else "edit", env)
+@operation(blueprint.post, "/push", may="view")
+def push(env: str, who: Identity, body: Push) -> records.Pushed:
+    """Merge a file by item; with `dry_run` only tell what would happen.
+
+    Without `dry_run` it needs the role editor.
+    """
     base = body.base if body.base is not None else body.base_text
     change = changes.push(env, body.text, base=base, state=body.state)
     if body.dry_run:
-        return preview(env, change, who)
+        return _preview(env, change, who)
+    require("edit", env)
     done = application().changes.apply(change, who.actor, body.reason)
-    return {
-        "environment": done.environment,
-        "lineage": done.lineage,
-        "revision": done.revision,
-        "applied": done.applied,
-        **merged(done.merge, done.problems),
-        "undoes": done.details.get("undoes", []),
-    }
+    place = (done.environment, done.lineage, done.revision)
+    return records.pushed(place, done.applied, done.merge, done.problems, done.details)
 
 
-def preview(env: str, change: Change, who: Identity) -> dict[str, Any]:
+def _preview(env: str, change: Change, who: Identity) -> records.Pushed:
     """What a push would do; raises as the push itself would."""
     seen = application().changes.preview(change, who.actor)
     if seen.merge is not None and seen.merge.conflicts:
         raise MergeConflictError(env, seen.merge.conflicts)
     if errors(seen.problems):
         raise DocumentError(seen.problems)
-    return {
-        "environment": seen.environment,
-        "lineage": seen.base.lineage,
-        "revision": seen.base.revision,
-        "applied": False,
-        **merged(seen.merge, seen.problems),
-        "undoes": seen.details.get("undoes", []),
-    }
+    place = (seen.environment, seen.base.lineage, seen.base.revision)
+    return records.pushed(place, False, seen.merge, seen.problems, seen.details)
 
 
-@blueprint.post("/flags/<flag>/kill")
-def kill(env: str, flag: str) -> dict[str, Any]:
+@operation(blueprint.post, "/flags/<flag>/kill", may="kill")
+def kill(env: str, flag: str, who: Identity, body: Kill) -> records.Applied:
     """Serve `off` to everyone; a reason is required."""
-    who = require("kill", env)
-    body = wire.decode(wire.Reason)
     if not body.reason.strip():
         raise BadRequest("a kill needs a reason")
-    return apply(changes.kill(env, flag), who, body.reason)
+    return apply(changes.kill(env, flag), who, wire.Reason(body.reason))
 
 
-@blueprint.post("/flags/<flag>/restore")
-def restore(env: str, flag: str) -> dict[str, Any]:
+@operation(blueprint.post, "/flags/<flag>/restore", may="kill")
+def restore(env: str, flag: str, who: Identity, body: wire.Reason) -> records.Applied:
     """Undo a kill."""
-    who = require("kill", env)
-    return apply(changes.restore(env, flag), who, wire.decode(wire.Reason).reason)
+    return apply(changes.restore(env, flag), who, body)
 
 
-@blueprint.post("/flags/<flag>/rules/<rule>/share")
-def share(env: str, flag: str, rule: str) -> dict[str, Any]:
+@operation(blueprint.post, "/flags/<flag>/archive", may="edit")
+def archive(env: str, flag: str, who: Identity, body: wire.Forced) -> records.Applied:
+    """Take a flag out of the document; its key stays reserved."""
+    return apply(changes.archive_flag(env, flag), who, body)
+
+
+@operation(blueprint.post, "/flags/<flag>/unarchive", may="edit")
+def unarchive(env: str, flag: str, who: Identity, body: wire.Reason) -> records.Applied:
+    """Bring an archived flag back with the text that it had."""
+    return apply(changes.unarchive_flag(env, flag), who, body)
+
+
+@operation(blueprint.post, "/flags/<flag>/rules/<rule>/share", may="edit")
+def share(env: str, flag: str, rule: str, who: Identity, body: Share) -> records.Applied:
     """Set the share of a rule, or the stage of a rollout."""
-    who = require("edit", env)
-    body = wire.decode(Share)
-    return apply(changes.set_share(env, flag, rule, body.share), who, body.reason)
+    return apply(changes.set_share(env, flag, rule, body.share), who, body)
 
 
-@blueprint.post("/flags/<flag>/rules/<rule>/pause")
-def pause(env: str, flag: str, rule: str) -> dict[str, Any]:
+@operation(blueprint.post, "/flags/<flag>/rules/<rule>/pause", may="edit")
+def pause(env: str, flag: str, rule: str, who: Identity, body: wire.Reason) -> records.Applied:
     """Hold a rollout at its stage."""
-    who = require("edit", env)
-    return apply(changes.pause(env, flag, rule), who, wire.decode(wire.Reason).reason)
+    return apply(changes.pause(env, flag, rule), who, body)
 
 
-@blueprint.post("/flags/<flag>/rules/<rule>/resume")
-def resume(env: str, flag: str, rule: str) -> dict[str, Any]:
+@operation(blueprint.post, "/flags/<flag>/rules/<rule>/resume", may="edit")
+def resume(env: str, flag: str, rule: str, who: Identity, body: wire.Reason) -> records.Applied:
     """Let a rollout go on."""
-    who = require("edit", env)
-    return apply(changes.resume(env, flag, rule), who, wire.decode(wire.Reason).reason)
+    return apply(changes.resume(env, flag, rule), who, body)
 
 
-@blueprint.put("/items/<section>/<key>")
-def put_item(env: str, section: str, key: str) -> dict[str, Any]:
-    """Write one item's text; with `expected` only if nobody changed it since."""
-    who = require("edit", env)
-    body = wire.decode(Item)
-    change = changes.put_item(env, section, key, body.text)
-    expected = None if body.expected is None else {(section, key): body.expected}
-    done = application().changes.apply(change, who.actor, body.reason, expected)
-    return wire.applied(done)
-
-
-@blueprint.delete("/items/<section>/<key>")
-def remove_item(env: str, section: str, key: str) -> dict[str, Any]:
-    """Archive a flag, remove another item."""
-    who = require("edit", env)
-    flag = section == "flags"
-    change = changes.archive_flag(env, key) if flag else changes.remove_item(env, section, key)
-    return apply(change, who, wire.decode(wire.Reason).reason)
-
-
-@blueprint.get("/revisions")
-def revisions(env: str) -> dict[str, Any]:
-    """The history, newest first (`?limit=`, `?before=`, `?flag=`)."""
-    require("view", env)
-    flag = request.args.get("flag")
+@operation(blueprint.get, "/revisions", may="view")
+def revisions(env: str, query: History) -> records.Revisions:
+    """The history, newest first, of the document or of one flag or item."""
+    section, key = ("flags", query.flag) if query.flag else (query.section, query.key)
     rows = application().store.revisions(
-        env,
-        section="flags" if flag else None,
-        key=flag,
-        limit=wire.page_size(),
-        before=wire.number("before"),
+        env, section=section, key=key, limit=query.size, before=query.before
     )
-    return {"environment": env, "revisions": [wire.revision(row) for row in rows]}
+    return records.Revisions(env, [records.revision(row) for row in rows])
 
 
-@blueprint.get(f"/revisions/<{wire.INTEGER}:revision>")
-def revision(env: str, revision: int) -> dict[str, Any]:
+@operation(blueprint.get, f"/revisions/<{wire.INTEGER}:revision>", may="view")
+def revision(env: str, revision: int) -> records.RevisionDetail:
     """One revision with the texts of its items before and after."""
-    require("view", env)
     store = application().store
-    items = [
-        {"section": item.section, "key": item.key, "before": item.before, "after": item.after}
-        for item in store.item_versions(env, revision)
-    ]
-    row = wire.revision(store.revision(env, revision))
-    return {"environment": env, **row, "items": items}
+    row = store.revision(env, revision)
+    undoable = undoing.can_be_undone(store, row, store.document(env))
+    return records.revision_detail(row, store.item_versions(env, revision), undoable=undoable)
 
 
-@blueprint.post(f"/revisions/<{wire.INTEGER}:revision>/revert")
-def revert(env: str, revision: int) -> dict[str, Any]:
-    """Bring the text of an old revision back as a new one."""
-    who = require("edit", env)
-    body = wire.decode(Revert)
-    return apply(changes.revert(env, revision, state=body.state), who, body.reason)
+@operation(blueprint.post, f"/revisions/<{wire.INTEGER}:revision>/revert", may="edit")
+def revert(env: str, revision: int, who: Identity, body: Revert) -> records.Applied:
+    """Bring the whole text of an old revision back as a new one."""
+    return apply(changes.revert(env, revision, state=body.state), who, body)
 
 
-def merged(merge: Merge | None, problems: Sequence[Problem]) -> dict[str, Any]:
-    """What a push took, kept, dropped and ignored, and the warnings."""
-    removed = merge.removed if merge is not None else ()
-    return {
-        "taken": wire.refs(merge.taken) if merge is not None else [],
-        "kept": wire.refs(merge.kept) if merge is not None else [],
-        "archived": wire.refs(ref for ref in removed if ref[0] == "flags"),
-        "removed": wire.refs(ref for ref in removed if ref[0] != "flags"),
-        "ignored": [
-            {
-                "section": section,
-                "key": key,
-                "path": path_text(path),
-                "mine": mine,
-                "theirs": theirs,
-            }
-            for section, key, path, mine, theirs in (merge.ignored if merge is not None else ())
-        ],
-        "problems": [problem.to_mapping() for problem in problems],
-    }
+@operation(blueprint.post, f"/revisions/<{wire.INTEGER}:revision>/undo", may="edit")
+def undo(env: str, revision: int, who: Identity, body: wire.Forced) -> records.Applied:
+    """Take a revision back; 409 when one of its items was changed since."""
+    planned, expected = undoing.undo(application().store, env, revision)
+    why = wire.Forced(body.reason or f"undo of revision {revision}", body.force)
+    return apply(planned, who, why, expected)
 
 
-@blueprint.get("/flags/<flag>/live")
-def live(env: str, flag: str) -> dict[str, Any]:
-    """Units exposed to each variant and what they did since the server started."""
-    require("view", env)
+@operation(blueprint.get, "/reports/diff", may="view")
+def diff(env: str, query: Between) -> Differences:
+    """Each item that differs between two revisions, with both texts."""
     store = application().store
-    find_item(store.document(env), "flags", flag)
-    seen = store.events.live(store.environment(env).id, flag)
-    return {"environment": env, "flag": flag, **msgspec.to_builtins(seen)}
+    high = store.document(env, query.high)
+    old, new = store.document(env, query.low).document, high.document
+    if query.section and query.key:
+        ref = (query.section, query.key)
+        before, after = text_of(old, *ref), text_of(new, *ref)
+        found = [ItemDiff(*ref, before, after)] if before != after else []
+    else:
+        found = [
+            ItemDiff(one.section, one.key, one.before, one.after) for one in item_diff(old, new)
+        ]
+    return Differences(env, query.low, high.revision, records.differences(found))

@@ -127,6 +127,11 @@ def require_server_admin() -> Identity:
     return require("admin", EVERYWHERE)
 
 
+def public_url() -> str:
+    """The address under which people and applications reach this server."""
+    return (application().config.url or request.host_url).rstrip("/")
+
+
 def start_session(response: Response, token: str) -> None:
     """Put the session's token into its cookie."""
     response.set_cookie(

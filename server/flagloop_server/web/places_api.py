@@ -1,19 +1,55 @@
-"""The admin API around documents: who am I, environments, keys, the ledger."""
+"""The admin API around documents: who am I, environments, keys, people, the ledger."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Literal
 
-from flask import Blueprint, request
+import msgspec
+from flask import Blueprint
+from msgspec import UNSET, UnsetType
 
-from flagloop.errors import ForbiddenError, NotFoundError
+from flagloop.errors import ConfigError, ForbiddenError, NotFoundError
 from flagloop_server.auth import allows
-from flagloop_server.store import KeyInfo
-from flagloop_server.web import application, wire
-from flagloop_server.web.audit import audit_rows
-from flagloop_server.web.identity import Identity, known, require, require_server_admin
+from flagloop_server.store import EVERYWHERE, KeyInfo, Role
+from flagloop_server.web import application, records, wire
+from flagloop_server.web.audit import audit_rows, exported_rows
+from flagloop_server.web.identity import Identity, public_url
+from flagloop_server.web.rest import operation
 
 blueprint = Blueprint("places", __name__, url_prefix="/api/v1/admin")
+
+
+class Archived(wire.Query, frozen=True):
+    """With `archived` those that were archived too."""
+
+    archived: bool = False
+
+
+class Revoked(wire.Query, frozen=True):
+    """With `revoked` those that were revoked too."""
+
+    revoked: bool = False
+
+
+class Ledger(wire.Page, frozen=True):
+    """Rows of one environment, about one target; `before` is a `seq`."""
+
+    environment: str | None = None
+    target: str | None = None
+
+
+class LedgerOf(wire.Query, frozen=True):
+    """Rows of one environment, else of all that the asker may see; from `after` (a `seq`) on."""
+
+    environment: str | None = None
+    after: wire.Number = 0
+
+
+class Head(wire.Query, frozen=True):
+    """A head that was kept elsewhere, as hex: the chain must contain it."""
+
+    head: str | None = None
 
 
 class NewEnvironment(wire.Body, frozen=True):
@@ -36,69 +72,85 @@ class NewKey(wire.Body, frozen=True):
 
     kind: Literal["server", "client", "admin"]
     name: str
-    role: Literal["viewer", "editor", "admin"] | None = None
+    role: Role | None = None
     expires_at: wire.Number | None = None
 
 
-@blueprint.get("/whoami")
-def whoami() -> dict[str, Any]:
+class NewPerson(wire.Body, frozen=True):
+    """Somebody to be invited; `roles` maps environments (`*`: every one) to roles."""
+
+    email: str
+    name: str = ""
+    roles: dict[str, Role] = msgspec.field(default_factory=dict)
+
+
+class EditPerson(wire.Body, frozen=True):
+    """What is to be another: left out stays. `roles` replaces all roles of the person."""
+
+    roles: dict[str, Role] | None = None
+    disabled: bool | None = None
+
+
+class Whoami(records.Record, frozen=True):
+    """The key or person of this request; `environments` are those that it may see.
+
+    `environment` and `role` are those of a key with one environment, `roles` those of a person.
+    """
+
+    kind: Literal["person", "admin"]
+    id: int
+    name: str
+    environment: str | None
+    role: str | None
+    environments: list[str]
+    roles: dict[str, str] | UnsetType = UNSET
+
+
+class Ended(records.Record, frozen=True):
+    """How many sessions were ended."""
+
+    ended: int
+
+
+@operation(blueprint.get, "/whoami", may="known")
+def whoami(who: Identity) -> Whoami:
     """The key or person of this request and what it may touch."""
-    who = known()
     places = [e.key for e in application().store.environments() if who.may("view", e.key)]
     if who.user is not None:
-        return {
-            "kind": "person",
-            "id": who.user.id,
-            "name": who.user.name,
-            "environment": None,
-            "role": None,
-            "roles": dict(who.user.roles),
-            "environments": places,
-        }
+        user = who.user
+        roles: dict[str, str] = {**user.roles}
+        return Whoami("person", user.id, user.name, None, None, places, roles)
     assert who.key is not None
-    return {
-        "kind": who.key.kind,
-        "id": who.key.id,
-        "name": who.key.name,
-        "environment": who.key.environment,
-        "role": who.key.role,
-        "environments": places,
-    }
+    key = who.key
+    return Whoami("admin", key.id, key.name, key.environment, key.role, places)
 
 
-@blueprint.get("/environments")
-def environments() -> dict[str, Any]:
-    """The environments that the caller may see (`?archived=1`: archived ones too)."""
-    who = known()
-    everything = application().store.environments(archived=request.args.get("archived") == "1")
-    return {
-        "environments": [wire.environment(item) for item in everything if who.may("view", item.key)]
-    }
+@operation(blueprint.get, "/environments", may="known")
+def environments(who: Identity, query: Archived) -> records.Environments:
+    """The environments that the asker may see."""
+    listed = application().store.environments(archived=query.archived)
+    seen = [records.environment(item) for item in listed if who.may("view", item.key)]
+    return records.Environments(seen)
 
 
-@blueprint.post("/environments")
-def create_environment() -> tuple[dict[str, Any], int]:
-    """Make an environment."""
-    who = require_server_admin()
-    body = wire.decode(NewEnvironment)
+@operation(blueprint.post, "/environments", may="server", status=201)
+def create_environment(who: Identity, body: NewEnvironment) -> records.Environment:
+    """Make an environment, empty."""
     app = application()
     made = app.store.create_environment(body.key, who.actor, production=body.production)
     app.publisher.refresh()
-    return wire.environment(made), 201
+    return records.environment(made)
 
 
-@blueprint.get("/environments/<env>")
-def environment(env: str) -> dict[str, Any]:
+@operation(blueprint.get, "/environments/<env>", may="view")
+def environment(env: str) -> records.Environment:
     """One environment."""
-    require("view", env)
-    return wire.environment(application().store.environment(env))
+    return records.environment(application().store.environment(env))
 
 
-@blueprint.patch("/environments/<env>")
-def edit_environment(env: str) -> dict[str, Any]:
+@operation(blueprint.patch, "/environments/<env>", may="server")
+def edit_environment(env: str, who: Identity, body: EditEnvironment) -> records.Environment:
     """Mark as production, archive or bring back, rename (in this order)."""
-    who = require_server_admin()
-    body = wire.decode(EditEnvironment)
     app = application()
     if body.production is not None:
         app.store.set_production(env, body.production, who.actor)
@@ -108,34 +160,30 @@ def edit_environment(env: str) -> dict[str, Any]:
     if body.key is not None:
         app.store.rename_environment(env, body.key, who.actor)
     app.publisher.refresh()
-    return wire.environment(app.store.environment(body.key or env))
+    return records.environment(app.store.environment(body.key or env))
 
 
-@blueprint.get("/environments/<env>/keys")
-def keys(env: str) -> dict[str, Any]:
-    """The keys of an environment (`?revoked=1`: revoked ones too), without their secrets."""
-    require("admin", env)
-    listed = application().store.keys(env, revoked=request.args.get("revoked") == "1")
-    return {"keys": [wire.key(item) for item in listed]}
+@operation(blueprint.get, "/environments/<env>/keys", may="admin")
+def keys(env: str, query: Revoked) -> records.Keys:
+    """The keys of an environment, without their secrets."""
+    listed = application().store.keys(env, revoked=query.revoked)
+    return records.Keys([records.key(item) for item in listed])
 
 
-@blueprint.post("/environments/<env>/keys")
-def create_key(env: str) -> tuple[dict[str, Any], int]:
+@operation(blueprint.post, "/environments/<env>/keys", may="admin", status=201)
+def create_key(env: str, who: Identity, body: NewKey) -> records.MadeKey:
     """Make a key; `key` of the answer is the secret, shown this once."""
-    who = require("admin", env)
-    body = wire.decode(NewKey)
     app = application()
     made, secret = app.store.create_key(
         env, body.kind, body.name, who.actor, role=body.role, expires_at=body.expires_at
     )
     app.publisher.refresh()
-    return {"key": secret, **wire.key(made)}, 201
+    return records.made_key(made, secret)
 
 
-@blueprint.delete(f"/keys/<{wire.INTEGER}:key_id>")
-def revoke_key(key_id: int) -> dict[str, Any]:
-    """Revoke a key at once."""
-    who = known()
+@operation(blueprint.delete, f"/keys/<{wire.INTEGER}:key_id>", may="known")
+def revoke_key(key_id: int, who: Identity) -> records.Key:
+    """Revoke a key at once; it needs the role admin wherever the key is good."""
     app = application()
     key = next((item for item in app.store.keys(revoked=True) if item.id == key_id), None)
     if key is None or not any(who.may("view", env) for env in key.environments):
@@ -143,7 +191,7 @@ def revoke_key(key_id: int) -> dict[str, Any]:
     may_revoke(who, key)
     revoked = app.store.revoke_key(key_id, who.actor)
     app.publisher.refresh()
-    return wire.key(revoked)
+    return records.key(revoked)
 
 
 def may_revoke(who: Identity, key: KeyInfo) -> None:
@@ -152,14 +200,83 @@ def may_revoke(who: Identity, key: KeyInfo) -> None:
         raise ForbiddenError(f"revoking key {key.id} needs the role admin")
 
 
-@blueprint.get("/audit")
-def audit() -> dict[str, Any]:
-    """The ledger, newest first (`?limit=`, `?before=`, `?environment=`, `?target=`)."""
-    known()
+@operation(blueprint.get, "/people", may="server")
+def people() -> records.People:
+    """Everyone who may sign in, and their roles."""
+    return records.People([records.person(user) for user in application().auth.users()])
+
+
+@operation(blueprint.post, "/people", may="server", status=201)
+def invite(who: Identity, body: NewPerson) -> records.Invited:
+    """Make a person; `setup_link` of the answer lets them set a password, once."""
+    _check_places(body.roles)
+    user, token = application().auth.create_user(body.email, body.name, body.roles, who.actor)
+    return records.Invited(records.person(user), _setup_link(token))
+
+
+@operation(blueprint.patch, "/people/<email>", may="server")
+def edit_person(email: str, who: Identity, body: EditPerson) -> records.Person:
+    """Give other roles, shut out, let in again."""
+    auth = application().auth
+    user = auth.user(email)
+    if body.roles is not None:
+        _check_places(body.roles)
+        user = auth.set_roles(email, body.roles, who.actor)
+    if body.disabled is not None:
+        change = auth.disable_user if body.disabled else auth.enable_user
+        user = change(email, who.actor)
+    return records.person(user)
+
+
+@operation(blueprint.post, "/people/<email>/setup-link", may="server", status=201)
+def setup_link(email: str) -> records.Invited:
+    """A new one-time address to set a password; an older one ends."""
+    auth = application().auth
+    user = auth.user(email)
+    return records.Invited(records.person(user), _setup_link(auth.setup_link(user.id)))
+
+
+@operation(blueprint.delete, "/people/<email>/sessions", may="server")
+def end_sessions(email: str, who: Identity) -> Ended:
+    """Sign a person out of every browser."""
+    auth = application().auth
+    return Ended(auth.sign_out_everywhere(auth.user(email).id, who.actor))
+
+
+@operation(blueprint.get, "/audit", may="known")
+def audit(query: Ledger) -> records.Ledger:
+    """The ledger, newest first: rows of the environments that the asker may see."""
     rows = audit_rows(
-        limit=wire.page_size(),
-        before=wire.number("before"),
-        environment=request.args.get("environment"),
-        target=request.args.get("target"),
+        limit=query.size,
+        before=query.before,
+        environment=query.environment,
+        target=query.target,
     )
-    return {"rows": [wire.ledger_row(row) for row in rows]}
+    return records.Ledger([records.ledger_row(row) for row in rows])
+
+
+@operation(blueprint.get, "/reports/audit", may="known")
+def export_audit(query: LedgerOf) -> Iterator[records.LedgerRow]:
+    """The ledger as JSON lines, oldest first, from `after` on."""
+    rows = exported_rows(after=query.after, environment=query.environment)
+    return (records.ledger_row(row) for row in rows)
+
+
+@operation(blueprint.get, "/reports/audit/verify", may="server")
+def verify_audit(query: Head) -> records.Verification:
+    """Walk along the whole hash chain; with `head` it must contain that digest."""
+    found = application().store.verify(query.head)
+    return records.Verification(found.ok, found.rows, found.head, list(found.problems))
+
+
+def _check_places(roles: dict[str, Role]) -> None:
+    """Raises NotFoundError for a role in an environment that there is not."""
+    if len(roles) > 1_000:
+        raise ConfigError("a person has at most 1,000 roles")
+    for environment in roles:
+        if environment != EVERYWHERE:
+            application().store.environment(environment)
+
+
+def _setup_link(token: str) -> str:
+    return f"{public_url()}/setup/{token}"

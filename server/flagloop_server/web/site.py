@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 from flask import Flask, Response, g, request
 
-from flagloop_server.web import admin_api, csrf, errors, pages, places_api
+from flagloop_server.web import (
+    admin_api,
+    csrf,
+    errors,
+    flags_api,
+    items_api,
+    pages,
+    places_api,
+    reports_api,
+)
 
 if TYPE_CHECKING:
     from flagloop_server.app import Application
@@ -33,8 +42,8 @@ def create_site(app: Application) -> Flask:
     site.after_request(headers)
     csrf.register(site)
     errors.register(site)
-    site.register_blueprint(places_api.blueprint)
-    site.register_blueprint(admin_api.blueprint)
+    for module in (places_api, admin_api, flags_api, items_api, reports_api):
+        site.register_blueprint(module.blueprint)
     pages.register(site)
     return site
 

@@ -40,6 +40,7 @@ GOOD = {
     "key": ["f", "staff"],
     "revision": ["1", "2", "3"],
     "key_id": ["1", "3"],
+    "email": ["ana@example.com"],
 }
 """Values of the variables in routes that name something."""
 
@@ -50,6 +51,18 @@ BODIES: dict[str, dict[str, Any]] = {
     "revert": {"state": True, "reason": "r"},
     "create_environment": {"key": "qa", "production": False},
     "edit_environment": {"key": None, "production": True, "archived": None},
+    "revert_item": {"revision": 2, "state": True, "reason": "r"},
+    "change": {
+        "steps": [{"do": "share", "flag": "f", "rule": "some", "share": "7%"}],
+        "expected": [],
+    },
+    "preview": {"steps": [{"do": "put", "section": "flags", "key": "f", "text": "f: {}"}]},
+    "validate": {"steps": [{"do": "undo", "revision": 2}, {"do": "kill", "flag": "f"}]},
+    "archive_flags": {"flags": ["f"], "force": True, "reason": "r"},
+    "decide": {"context": {"key": "u-1"}, "revision": None, "at": None, "flags": ["f"]},
+    "explain": {"context": {"key": "u-1"}, "flag": "f", "at": 9_000_000_000_000},
+    "invite": {"email": "ben@example.com", "name": "Ben", "roles": {"*": "viewer"}},
+    "edit_person": {"roles": {"*": "admin"}, "disabled": False},
     "create_key": {"kind": "admin", "name": "n", "role": "viewer", "expires_at": 9_000_000_000_000},
 }
 """Bodies that routes take, by the name of their function; the others take a reason."""
@@ -67,7 +80,12 @@ VALUES = st.one_of(ODD, NUMBERS, st.none(), st.booleans(), st.floats(), st.just(
 MENDS = st.lists(st.tuples(st.integers(0, 5), VALUES), max_size=2)
 RAW = st.sampled_from([None] * 8 + [b"", b"[]", b"{", b"\xff\xfe", b'{"reason": "\\ud800"}'])
 QUERIES = st.dictionaries(
-    st.sampled_from(["before", "revision", "limit", "flag", "environment", "target", "archived"]),
+    st.sampled_from(
+        [
+            *("before", "after", "revision", "limit", "start", "from", "to", "with", "flag"),
+            *("section", "key", "environment", "target", "archived", "head", "q", "state"),
+        ]
+    ),
     st.one_of(st.sampled_from(["1", "f", "production"]), NUMBERS.map(str), ODD),
     max_size=2,
 )

@@ -1,0 +1,380 @@
+"""The admin API of items: read, write, remove, revert; changes of several kinds, and previews.
+
+A change is one of `put`, `archive`, `share`, `promote`, ... (see `Step`); several of them are made
+as one revision. What they would do is asked by `POST .../reports/preview` with the same steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+from flask import Blueprint
+from werkzeug.exceptions import BadRequest
+
+from flagloop.document.schema import references
+from flagloop.document.yamlfile import DocumentText
+from flagloop_server import changes, proposals, undoing
+from flagloop_server.changes import Change, find_item
+from flagloop_server.store import Ref
+from flagloop_server.web import application, records, wire
+from flagloop_server.web.admin_api import AtRevision, Revert, apply
+from flagloop_server.web.identity import Identity, require
+from flagloop_server.web.rest import operation
+
+blueprint = Blueprint("items", __name__, url_prefix="/api/v1/admin/environments/<env>")
+
+MOST_STEPS = 500
+
+
+class ItemLine(records.Record, frozen=True):
+    """An item, and the revision that changed it last: what `expected` of a change compares."""
+
+    section: str
+    key: str
+    revision: int
+
+
+class Items(records.Record, frozen=True):
+    """Every item of a document, in its order."""
+
+    environment: str
+    lineage: str
+    revision: int
+    items: list[ItemLine]
+
+
+class Item(records.Record, frozen=True):
+    """One item: its text from the first column, its plain form, and what names it."""
+
+    environment: str
+    section: str
+    key: str
+    revision: int
+    text: str
+    mapping: Any
+    named_by: list[records.Ref]
+
+
+class PutItem(wire.Forced, frozen=True, kw_only=True):
+    """An item's YAML text; `expected` is the revision that it was read at, 0 for a new item."""
+
+    text: str
+    expected: wire.Number | None = None
+
+
+class RevertItem(Revert, frozen=True, kw_only=True):
+    """The revision whose text is to come back."""
+
+    revision: wire.Number
+
+
+class Step(wire.Body, frozen=True, tag_field="do"):
+    """One step of a change; `do` says which."""
+
+
+class Put(Step, frozen=True, tag="put"):
+    """Write an item's YAML text, or with null archive a flag and remove another item."""
+
+    section: str
+    key: str
+    text: str | None
+
+
+class Kill(Step, frozen=True, tag="kill"):
+    """Serve `off` to everyone."""
+
+    flag: str
+
+
+class Restore(Step, frozen=True, tag="restore"):
+    """Undo a kill."""
+
+    flag: str
+
+
+class SetShare(Step, frozen=True, tag="share"):
+    """Set the share of a rule, or the stage of a rollout."""
+
+    flag: str
+    rule: str
+    share: str
+
+
+class Pause(Step, frozen=True, tag="pause"):
+    """Hold a rollout at its stage."""
+
+    flag: str
+    rule: str
+
+
+class Resume(Step, frozen=True, tag="resume"):
+    """Let a rollout go on."""
+
+    flag: str
+    rule: str
+
+
+class ArchiveStep(Step, frozen=True, tag="archive"):
+    """Take flags out of the document."""
+
+    flags: list[str]
+
+
+class Unarchive(Step, frozen=True, tag="unarchive"):
+    """Bring an archived flag back."""
+
+    flag: str
+
+
+class Promote(Step, frozen=True, tag="promote", rename={"source": "from"}):
+    """Copy an item's text from another environment, without runtime words."""
+
+    source: str
+    section: str
+    key: str
+
+
+class RevertTo(Step, frozen=True, tag="revert"):
+    """Bring back an old revision of the document, or of one item."""
+
+    revision: wire.Number
+    section: str | None = None
+    key: str | None = None
+    state: bool = False
+
+
+class Undo(Step, frozen=True, tag="undo"):
+    """Take a revision back."""
+
+    revision: wire.Number
+
+
+AnyStep: TypeAlias = (
+    Put
+    | Kill
+    | Restore
+    | SetShare
+    | Pause
+    | Resume
+    | ArchiveStep
+    | Unarchive
+    | Promote
+    | RevertTo
+    | Undo
+)
+
+
+class Plan(wire.Body, frozen=True):
+    """Steps, made one after the other and judged together."""
+
+    steps: list[AnyStep]
+
+
+class ExpectedItem(wire.Body, frozen=True):
+    """The revision that an item was read at; 0 says that it is new."""
+
+    section: str
+    key: str
+    revision: wire.Number
+
+
+class Steps(wire.Forced, frozen=True, kw_only=True):
+    """Steps as one revision; 409 when an item is not at the revision that is expected."""
+
+    steps: list[AnyStep]
+    expected: list[ExpectedItem] = msgspec.field(default_factory=list)
+
+
+class Move(records.Record, frozen=True):
+    """So many recorded contexts would get another variant of a flag."""
+
+    flag: str
+    before: str
+    after: str
+    n: int
+
+
+class Effect(records.Record, frozen=True):
+    """What recorded contexts would get; `unjudged` names rules that cannot be known, and why."""
+
+    contexts: int
+    period: str
+    sentence: str
+    moves: list[Move]
+    unjudged: list[str]
+
+
+class Proposal(records.Record, frozen=True):
+    """What a change would do; `problems` refuse it. `effect` is null where nothing is judged.
+
+    `expected` is what to send with the change, so that nobody's change is overwritten.
+    `dependents` are flags that name a changed item, `disturbed` tells running experiments.
+    """
+
+    environment: str
+    items: list[records.Difference]
+    problems: list[records.Problem]
+    warnings: list[records.Problem]
+    notes: list[str]
+    effect: Effect | None
+    dependents: list[str]
+    disturbed: list[str]
+    expected: list[ItemLine]
+
+
+class Judgement(records.Record, frozen=True):
+    """What the validator says of a document after the steps."""
+
+    valid: bool
+    problems: list[records.Problem]
+    warnings: list[records.Problem]
+
+
+@operation(blueprint.get, "/items", may="view")
+def items(env: str, query: AtRevision) -> Items:
+    """Every item of the document with the revision that changed it last."""
+    stored = application().store.document(env, query.revision)
+    listed = [ItemLine(*ref, stored.item_revisions.get(ref, 0)) for ref in stored.document.items]
+    return Items(env, stored.lineage, stored.revision, listed)
+
+
+@operation(blueprint.get, "/items/<section>/<key>", may="view")
+def item(env: str, section: str, key: str, query: AtRevision) -> Item:
+    """One item: text, mapping, revision, and what names it."""
+    stored = application().store.document(env, query.revision)
+    found = find_item(stored, section, key)
+    return Item(
+        environment=env,
+        section=section,
+        key=key,
+        revision=stored.item_revisions.get((section, key), 0),
+        text=proposals.text_of(stored.document, section, key) or "",
+        mapping=found.mapping,
+        named_by=records.refs(_named_by(stored.document, (section, key))),
+    )
+
+
+@operation(blueprint.put, "/items/<section>/<key>", may="edit")
+def put_item(env: str, section: str, key: str, who: Identity, body: PutItem) -> records.Applied:
+    """Write one item's text; with `expected` only if nobody changed it since."""
+    expected = None if body.expected is None else {(section, key): body.expected}
+    return apply(changes.put_item(env, section, key, body.text), who, body, expected)
+
+
+@operation(blueprint.delete, "/items/<section>/<key>", may="edit")
+def remove_item(
+    env: str, section: str, key: str, who: Identity, body: wire.Forced
+) -> records.Applied:
+    """Archive a flag, remove another item."""
+    return apply(changes.remove_item(env, section, key), who, body)
+
+
+@operation(blueprint.post, "/items/<section>/<key>/revert", may="edit")
+def revert_item(
+    env: str, section: str, key: str, who: Identity, body: RevertItem
+) -> records.Applied:
+    """Bring back one item's text of an old revision."""
+    change = changes.revert_item(env, section, key, body.revision, state=body.state)
+    return apply(change, who, body)
+
+
+@operation(blueprint.post, "/changes", may="edit")
+def change(env: str, who: Identity, body: Steps) -> records.Applied:
+    """Make several steps as one revision: all of them, or none."""
+    planned, expected = _planned(env, body.steps)
+    given = {(one.section, one.key): one.revision for one in body.expected}
+    return apply(planned, who, body, {**expected, **given})
+
+
+@operation(blueprint.post, "/reports/preview", may="view")
+def preview(env: str, body: Plan) -> Proposal:
+    """What steps would do: texts, problems, who of the recorded contexts moves, dependents."""
+    app = application()
+    planned, _ = _planned(env, body.steps)
+    found = proposals.propose(app.store, app.changes, app.store.environment(env), planned)
+    effect = found.effect
+    return Proposal(
+        environment=env,
+        items=records.differences(found.items),
+        problems=records.problems(found.problems),
+        warnings=records.problems(found.warnings),
+        notes=list(found.notes),
+        effect=None if effect is None else msgspec.convert(effect, Effect, from_attributes=True),
+        dependents=list(found.dependents),
+        disturbed=list(found.running),
+        expected=[ItemLine(*ref, number) for ref, number in found.expected.items()],
+    )
+
+
+@operation(blueprint.post, "/reports/validate", may="view")
+def validate(env: str, body: Plan) -> Judgement:
+    """Only what the validator says of the steps; quicker than a preview."""
+    planned, _ = _planned(env, body.steps)
+    problems, warnings = proposals.judge(application().changes, planned)
+    return Judgement(not problems, records.problems(problems), records.problems(warnings))
+
+
+def _planned(env: str, steps: Sequence[AnyStep]) -> tuple[Change, Mapping[Ref, int]]:
+    """The steps as one change; what a step itself expects comes along."""
+    if not 0 < len(steps) <= MOST_STEPS:
+        raise BadRequest(f"a change has 1 to {MOST_STEPS} steps")
+    puts = {(one.section, one.key): one.text for one in steps if isinstance(one, Put)}
+    if len(puts) == len(steps):  # problems then have lines of each text
+        return changes.put_items(env, puts), {}
+    made: list[Change] = []
+    expected: dict[Ref, int] = {}
+    for step in steps:
+        change, needed = _step(env, step)
+        made.append(change)
+        expected.update(needed)
+    if len(made) == 1:
+        return made[0], expected
+    actions = {change.action for change in made}
+    action = actions.pop() if len(actions) == 1 else "edit"
+    return changes.together(env, action, made), expected
+
+
+def _step(env: str, step: AnyStep) -> tuple[Change, Mapping[Ref, int]]:
+    match step:
+        case Undo(revision):
+            return undoing.undo(application().store, env, revision)
+        case Promote(source, section, key):
+            require("view", source)
+            return changes.promote(source, env, section, key), {}
+        case RevertTo(revision, section, key, state) if section and key:
+            return changes.revert_item(env, section, key, revision, state=state), {}
+        case RevertTo(revision=revision, state=state):
+            return changes.revert(env, revision, state=state), {}
+        case Put(section, key, text):
+            put = changes.remove_item(env, section, key)
+            return put if text is None else changes.put_item(env, section, key, text), {}
+        case _:
+            return _operated(env, step), {}
+
+
+def _operated(
+    env: str, step: Kill | Restore | SetShare | Pause | Resume | ArchiveStep | Unarchive
+) -> Change:
+    match step:
+        case Kill(flag):
+            return changes.kill(env, flag)
+        case Restore(flag):
+            return changes.restore(env, flag)
+        case SetShare(flag, rule, share):
+            return changes.set_share(env, flag, rule, share)
+        case Pause(flag, rule):
+            return changes.pause(env, flag, rule)
+        case Resume(flag, rule):
+            return changes.resume(env, flag, rule)
+        case ArchiveStep(flags):
+            return changes.archive_flags(env, flags)
+        case Unarchive(flag):
+            return changes.unarchive_flag(env, flag)
+
+
+def _named_by(document: DocumentText, ref: Ref) -> list[Ref]:
+    return [
+        other for other, item in document.items.items() if ref in references(other[0], item.mapping)
+    ]
