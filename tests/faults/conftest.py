@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
@@ -252,7 +253,7 @@ class Site:
         self.environ = {**os.environ, "FLAGLOOP_URL": server.url, "FLAGLOOP_KEY": key}
         self._started: list[subprocess.Popen[str]] = []
         split = {"name": "all", "split": {"on": "50%", "off": "50%"}}
-        document = {"version": 1, "flags": {"half": {"rules": [split]}}}
+        document = {"version": 1, "flags": {"half": {"rules": [split]}, "other": {}}}
         self.rest("push", text=json.dumps(document))
 
     def rest(self, path: str, **body: Any) -> None:
@@ -263,9 +264,11 @@ class Site:
 
     def start(self, code: str, *words: str, **options: Any) -> subprocess.Popen[str]:
         """A Python program, its output to be read."""
-        file = self.folder / "program.py"
+        file = self.folder / f"program_{len(self._started)}.py"
         file.write_text(code, "utf-8")
-        return self.run([sys.executable, str(file), *words], **options)
+        # Python 3.12 and later warn of each fork beside threads, which is what is tested here.
+        quiet = ["-W", "ignore:This process:DeprecationWarning"]
+        return self.run([sys.executable, *quiet, str(file), *words], **options)
 
     def run(self, command: list[str], **options: Any) -> subprocess.Popen[str]:
         """Any command that knows the server by its environment."""
@@ -276,15 +279,19 @@ class Site:
         self._started.append(started)
         return started
 
-    def exposures(self) -> list[str]:
-        """The units of all exposures that the server has stored, sorted."""
-        found: list[str] = []
+    def stored(self, kind: int) -> list[Any]:
+        """All exposures (0) or events (1) that the server has stored."""
+        found: list[Any] = []
         after = 0
         while rows := self._store.events.events(after, 5000):
             after = rows[-1].seq
             mine = [row for row in rows if row.environment_id == self._environment.id]
-            found += [row.unit for row in mine if row.kind == 0]
-        return sorted(found)
+            found += [row for row in mine if row.kind == kind]
+        return found
+
+    def exposures(self) -> list[str]:
+        """The units of all exposures, sorted."""
+        return sorted(row.unit for row in self.stored(0))
 
     def end(self) -> None:
         """End what still runs."""
@@ -294,12 +301,22 @@ class Site:
 
 
 @pytest.fixture
-def site(shared_server: Any, tmp_path: Path) -> Iterator[Site]:
-    """A new environment of the shared server."""
+def new_site(tmp_path: Path) -> Iterator[Callable[[Any], Site]]:
+    """`new_site(server)`: an environment of its own on a running server."""
     pytest.importorskip("flask", reason="the server needs the extra 'server'")
     from flagloop_server.store import Store
 
-    with Store(shared_server.data) as store:
-        made = Site(shared_server, store, tmp_path)
-        yield made
-        made.end()
+    with contextlib.ExitStack() as stack:
+
+        def make(server: Any) -> Site:
+            made = Site(server, stack.enter_context(Store(server.data)), tmp_path)
+            stack.callback(made.end)
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def site(shared_server: Any, new_site: Callable[[Any], Site]) -> Site:
+    """A new environment of the shared server."""
+    return new_site(shared_server)

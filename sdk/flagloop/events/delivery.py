@@ -19,8 +19,9 @@ from flagloop.events.outbox import Clocks, Outbox, Policy, Send, Sources
 from flagloop.events.queue import MemoryQueue, Queue
 from flagloop.events.recording import Counts, Losses, Reservoir
 
-KEEP = 1.0
-"""Seconds that a record is in memory alone when there is a spool."""
+KEEP = 0.8
+"""Seconds that a record is in memory alone when there is a spool: with writing, under one."""
+BEHIND = 0.05
 
 
 class Adopted(Protocol):
@@ -271,9 +272,11 @@ class Delivery(forking.Forkable):
     def _keep(self, worker: threading.Thread) -> None:
         """Put on disk what comes while `worker` sits in a request that hangs."""
         while worker.is_alive() and not self._closed:
+            pause = 0.0
             with contextlib.suppress(Exception):  # an edge: the worker stumbles on it and tells
-                self._outbox.keep()
-            worker.join(KEEP)
+                pause = self._outbox.keep()
+            # A moment later than the worker, who does the same when it is free.
+            worker.join(pause + BEHIND)
 
     def _work(self, over: Callable[[], bool], deadline: float) -> None:
         """The worker's work on the caller's thread, until it is `over` or time is up."""

@@ -183,11 +183,16 @@ class Outbox:
             self._settle()
             return self._rest(self._clocks.steady(), busy)
 
-    def keep(self) -> None:
-        """Put what is due into the queue, as far as it has room; sends nothing."""
+    def keep(self) -> float:
+        """Put what is due into the queue, as far as it has room; sends nothing.
+
+        Gives the seconds until more is due.
+        """
         with self._lock:
             if not self._over:
                 self._collect()
+            wait = self._tick - self._clocks.steady()
+            return wait if wait > 0 else self._policy.interval
 
     def seal(self, timeout: float) -> None:
         """Put all that is here into a durable queue, unless that takes `timeout` seconds."""
