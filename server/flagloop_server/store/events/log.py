@@ -17,6 +17,7 @@ from flagloop.errors import FlagloopError
 from flagloop_server.store.database import SqliteFile
 from flagloop_server.store.events import migrations, reading, writing
 from flagloop_server.store.events.batch import Ack, Batch
+from flagloop_server.store.events.checkpoint import Checkpoints
 from flagloop_server.store.events.health import Health
 from flagloop_server.store.events.live import EventTotal, Live, LiveCounts
 from flagloop_server.store.events.names import Names
@@ -34,6 +35,12 @@ _LOG = logging.getLogger(__name__)
 
 GROUP_EVENTS = 5_000
 """About how many events are committed at once."""
+
+LOCKED_MS = 3_000
+"""How long a commit waits for another process that keeps the file locked."""
+
+CACHE_KIB = 16 * 1024
+"""Pages that the writer keeps in memory: of random ids each goes into another page of the index."""
 
 _REBUILT_EVENTS = 100_000
 
@@ -108,6 +115,11 @@ class EventLog:
         self._pruned = 0
         self._closed = False
         self._follows = False
+        self._checkpoints = Checkpoints(path)
+        with self._file.write() as writer:
+            self._checkpoints.prepare(writer)
+            writer.execute(f"PRAGMA busy_timeout = {LOCKED_MS}")
+            writer.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="flagloop-events")
 
     def follow(self) -> None:
@@ -162,6 +174,7 @@ class EventLog:
         with self._lock:
             self._closed = True
         self._writer.shutdown(wait=True)
+        self._checkpoints.close()
         self._file.close()
 
     def stats(self) -> EventStats:
@@ -270,7 +283,9 @@ class EventLog:
                 writing.prune(connection, now)
                 self._names.forget()
                 self._pruned = now
-            return writing.write_batches(connection, jobs, self._names)
+            stored = writing.write_batches(connection, jobs, self._names)
+        self._checkpoints.committed(connection, sum(len(one.fresh) for one in stored))
+        return stored
 
     def _finish(self, stored: Sequence[Stored], group: Sequence[Waiting]) -> None:
         self.health.works()
