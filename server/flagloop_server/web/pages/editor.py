@@ -1,131 +1,200 @@
-"""The YAML editor of a flag, for an existing one and for a new one. Thin handlers."""
+"""The editor of an item: its YAML, and for flags and segments cards beside it. Thin handlers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
-from flask import request
+from flask import redirect, request, url_for
 from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
 
-from flagloop.errors import ConflictError, DocumentError, NotFoundError
+from flagloop.document.schema import SECTIONS
+from flagloop.errors import ConfigError, ConflictError, DocumentError, NotFoundError
 from flagloop_server import changes as change
-from flagloop_server.itemtext import key_of
-from flagloop_server.store import Environment, StoredDocument
+from flagloop_server.disturbance import DisturbedError, guarded
+from flagloop_server.drafts import Side
+from flagloop_server.editing import Edited, Meanwhile, meanwhile, named_by, starter
+from flagloop_server.proposals import Proposal, text_of
+from flagloop_server.store import Environment
 from flagloop_server.web import application
+from flagloop_server.web.identity import Identity
+from flagloop_server.web.pages.confirmation import confirmation
+from flagloop_server.web.pages.drafting import drawn
 from flagloop_server.web.pages.frame import back_to_flag, blueprint, enter, page, whole
-from flagloop_server.web.pages.proposals import Proposal, propose, reason, text_of
-
-NEW_FLAG = """\
-new_flag:
-  description: What this flag is for
-  owner: team@example.com
-  variants: {control: blue, treatment: green}
-  default: control
-  off: control
-  rules: []
-"""
+from flagloop_server.web.pages.proposals import propose, reason
 
 
 @dataclass(frozen=True, slots=True)
-class Edited:
-    """What the editor sent: `flag` empty for a new one, `opened` the flag's revision then."""
+class Seen:
+    """What the editor shows beside the text."""
 
-    flag: str
-    text: str
-    opened: int
+    status: int = 200
+    proposal: Proposal | None = None
+    meanwhile: Meanwhile | None = None
+    before: str = ""
+    refusal: str = ""
+    forced: bool = False
 
-    def key(self) -> str:
-        """The flag's key; for a new one from its text, which raises DocumentError."""
-        return self.flag or key_of("flags", self.text)
+
+def _known_section(section: str) -> str:
+    if section not in SECTIONS:
+        raise NotFoundError(f"no section '{section}'; there are {', '.join(SECTIONS)}")
+    return section
 
 
 def _edited() -> Edited:
-    text = request.form.get("text", "").replace("\r\n", "\n")
-    opened = request.form.get("opened", 0, type=whole)
-    return Edited(request.form.get("flag", ""), text, opened)
+    form = request.form
+    return Edited(
+        _known_section(form.get("section", "flags")),
+        form.get("key", ""),
+        form.get("text", "").replace("\r\n", "\n"),
+        form.get("opened", 0, type=whole),
+    )
 
 
-def _put(env: Environment, edited: Edited) -> change.Change:
-    return change.put_item(env.key, "flags", edited.key(), edited.text)
+@blueprint.get("/environments/<environment>/items/<section>/new")
+def new_item(environment: str, section: str) -> ResponseReturnValue:
+    """The editor with an item to begin with."""
+    env, who = enter("edit", environment)
+    return _editor(env, who, Edited(_known_section(section), "", starter(section), 0), Seen())
 
 
-def _stored(environment: str, flag: str) -> StoredDocument:
+@blueprint.get("/environments/<environment>/items/<section>/<key>/edit")
+def edit_item(environment: str, section: str, key: str) -> ResponseReturnValue:
+    """An item's text in the editor."""
+    env, who = enter("edit", environment)
     stored = application().store.document(environment)
-    if ("flags", flag) not in stored.document.items:
-        raise NotFoundError(f"no flag '{flag}' in {environment}")
-    return stored
+    item = change.find_item(stored, _known_section(section), key)
+    opened = stored.item_revisions.get((section, key), 0)
+    text = text_of(stored.document, section, key) or item.text
+    return _editor(env, who, Edited(section, key, text, opened), Seen())
 
 
 @blueprint.get("/environments/<environment>/new-flag")
 def new_flag(environment: str) -> ResponseReturnValue:
-    """The editor with a flag to begin with."""
-    env, _ = enter("edit", environment)
-    return page("edit.html", env, flag="", text=NEW_FLAG, opened=0)
+    """The editor of a new flag."""
+    return new_item(environment, "flags")
 
 
 @blueprint.get("/environments/<environment>/flags/<flag>/edit")
 def edit_flag(environment: str, flag: str) -> ResponseReturnValue:
-    """The flag's YAML in an editor."""
-    env, _ = enter("edit", environment)
-    stored = _stored(environment, flag)
-    opened = stored.item_revisions.get(("flags", flag), 0)
-    text = text_of(stored.document, "flags", flag)
-    return page("edit.html", env, flag=flag, text=text, opened=opened)
+    """The editor of a flag."""
+    return edit_item(environment, "flags", flag)
 
 
 @blueprint.post("/environments/<environment>/reports/edit")
 def preview_edit(environment: str) -> ResponseReturnValue:
-    """What the edited text would do."""
-    env, _ = enter("edit", environment)
+    """What the edited text would do, brought together with what others saved meanwhile."""
+    env, who = enter("edit", environment)
     edited = _edited()
-    try:
-        proposal = propose(env, _put(env, edited))
-    except DocumentError as error:
-        proposal = Proposal(problems=tuple(error.problems))
-    return _editor(env, edited, proposal=proposal)
+    found = meanwhile(application().store, env.key, edited, _choices())
+    if found is not None:
+        return _together(env, who, edited, found)
+    return _editor(env, who, edited, Seen(proposal=_proposal(env, edited)))
 
 
 @blueprint.post("/environments/<environment>/edit")
 def save_edit(environment: str) -> ResponseReturnValue:
-    """Save the edited text, unless somebody else changed the flag since it was opened."""
+    """Save the edited text, unless somebody else changed the item since it was opened."""
     env, who = enter("edit", environment)
     edited = _edited()
+    forced = "force" in request.form
     try:
-        planned = _put(env, edited)
-        expected = {("flags", edited.key()): edited.opened}  # 0: there must be none yet
+        planned = guarded(edited.change(env.key), force=forced)
+        expected = {edited.ref: edited.opened}  # 0: there must be none yet
         applied = application().changes.apply(planned, who.actor, reason(), expected=expected)
     except DocumentError as error:
-        return _editor(env, edited, status=422, refused=error.problems)
+        shown = Proposal(problems=tuple(error.problems))
+        return _editor(env, who, edited, Seen(422, shown))
+    except DisturbedError as error:
+        return _refused(env, who, edited, Seen(409, refusal=str(error)))
+    except ConfigError as error:
+        return _refused(env, who, edited, Seen(400, refusal=str(error), forced=forced))
     except ConflictError as error:
-        return _conflict(env, edited, str(error))
-    return back_to_flag(environment, edited.key(), applied)
+        found = meanwhile(application().store, env.key, edited)
+        if found is None:
+            return _editor(env, who, edited, Seen(409, refusal=str(error)))
+        return _together(env, who, edited, found, 409)
+    return _back(environment, edited, applied)
 
 
-def _conflict(env: Environment, edited: Edited, message: str) -> Response:
-    store = application().store
-    key = edited.key()
-    now = store.document(env.key)
-    then = store.document(env.key, edited.opened) if edited.opened else None
-    # A new flag stays new: sent again as it is, it must not replace the one that has the key.
-    opened = now.item_revisions.get(("flags", key), 0) if edited.flag else 0
-    return _editor(
-        env,
-        Edited(edited.flag, edited.text, opened),
-        status=409,
-        conflict=message,
-        opened_text=text_of(then.document, "flags", key) if then is not None else None,
-        current_text=text_of(now.document, "flags", key),
-    )
+@blueprint.post("/environments/<environment>/items/<section>/<key>/remove")
+def remove_item(environment: str, section: str, key: str) -> ResponseReturnValue:
+    """Archive a flag or take another item out; refused while something names it."""
+    env, who = enter("edit", environment)
+    app = application()
+    planned = change.remove_item(env.key, _known_section(section), key)
+    names = named_by(app.store.document(environment).document.mapping, (section, key))
+    if names:
+        shown = ", ".join(f"{where}.{name}" for where, name in names)
+        raise ConflictError(f"{section}.{key} is named by {shown}; change these first")
+    guard = guarded(planned, force="force" in request.form)
+    applied = app.changes.apply(guard, who.actor, reason())
+    place = url_for("pages.revision", environment=environment, number=applied.revision)
+    return redirect(place, 303)
 
 
-def _editor(env: Environment, edited: Edited, status: int = 200, **values: object) -> Response:
+def _choices() -> dict[str, Side]:
+    """Field -> whose value shall stand, as the conflict's form says."""
+    found = {}
+    for name, side in request.form.items():
+        if name.startswith("choice:") and side in ("mine", "theirs"):
+            found[name.removeprefix("choice:")] = cast(Side, side)
+    return found
+
+
+def _proposal(env: Environment, edited: Edited) -> Proposal:
+    try:
+        return propose(env, edited.change(env.key))
+    except DocumentError as error:
+        return Proposal(problems=tuple(error.problems))
+
+
+def _together(
+    env: Environment, who: Identity, edited: Edited, found: Meanwhile, status: int = 200
+) -> Response:
+    """The editor after somebody else saved: the merged text where that can be had."""
+    if found.merged is None:
+        return _editor(env, who, edited, Seen(409, meanwhile=found))
+    merged = replace(edited, text=found.merged, opened=found.now)
+    shown = Seen(status, _proposal(env, merged), found, edited.text)
+    return _editor(env, who, merged, shown)
+
+
+def _refused(env: Environment, who: Identity, edited: Edited, seen: Seen) -> Response:
+    """The editor with what it would do, and why it was not done."""
+    return _editor(env, who, edited, replace(seen, proposal=_proposal(env, edited)))
+
+
+def _back(environment: str, edited: Edited, applied: change.Applied) -> Response:
+    section, key = edited.ref
+    if section == "flags":
+        return back_to_flag(environment, key, applied)
+    place = url_for("pages.edit_item", environment=environment, section=section, key=key)
+    done = f"?done={applied.revision}" if applied.applied else ""
+    return redirect(place + done, 303)
+
+
+def _editor(env: Environment, who: Identity, edited: Edited, seen: Seen) -> Response:
+    app = application()
+    stored = app.store.document(env.key)
+    values: dict[str, Any] = {}
+    if edited.key:
+        ref = (edited.section, edited.key)
+        values["done"] = confirmation(stored, ref, request.args.get("done", type=whole))
+        values["named_by"] = named_by(stored.document.mapping, ref)
+        values["exists"] = ref in stored.document.items
+    if who.user is None:
+        raise BadRequest("the editor is for people")
     return page(
         "edit.html",
         env,
-        status,
-        flag=edited.flag,
-        text=edited.text,
-        opened=edited.opened,
+        seen.status,
+        edited=edited,
+        seen=seen,
+        proposal=seen.proposal,
+        **drawn(env, edited, stored),
         **values,
     )

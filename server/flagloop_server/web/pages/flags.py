@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from flask import request, url_for
 from flask.typing import ResponseReturnValue
 
@@ -12,9 +10,10 @@ from flagloop_server import overview, undoing
 from flagloop_server.definitions import definitions
 from flagloop_server.itemtext import dedented
 from flagloop_server.staleness import settled_flags
-from flagloop_server.store import StoredDocument, now_ms
+from flagloop_server.store import now_ms
 from flagloop_server.web import application
 from flagloop_server.web.pages import live
+from flagloop_server.web.pages.confirmation import confirmation
 from flagloop_server.web.pages.frame import (
     back_to_flag,
     blueprint,
@@ -28,27 +27,6 @@ from flagloop_server.web.pages.frame import (
 
 PAGE = 200
 """Rows of the flag list that are shown at once."""
-
-DONE = {
-    "kill": "Killed {target}.",
-    "restore": "Restored {target}: its rules apply again.",
-    "share": "Changed the share of {target}.",
-    "stage": "Changed the stage of {target}.",
-    "edit": "Saved {target}.",
-    "add": "Added {target}.",
-    "revert": "Reverted {target}.",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What the confirmation message says, and whether it can still be undone."""
-
-    number: int
-    at: int
-    sentence: str
-    reason: str
-    undoable: bool
 
 
 @blueprint.get("/environments/<environment>/flags")
@@ -105,25 +83,11 @@ def flag_page(environment: str, flag: str) -> ResponseReturnValue:
         revisions=revisions,
         killed_at=last_kill.at if seen.flag.killed is not None and last_kill else None,
         dependents=overview.dependents(seen.document, "flags", flag),
-        done=_done(seen.stored, flag, request.args.get("done", type=whole)),
+        done=confirmation(seen.stored, ("flags", flag), request.args.get("done", type=whole)),
         notes=take_notes(),
         open_kill="kill" in request.args,
     )
     return drop_notes(response)
-
-
-def _done(stored: StoredDocument, flag: str, number: int | None) -> Done | None:
-    """The confirmation of revision `number`, if it touched this flag."""
-    if number is None or not 0 < number <= stored.revision:
-        return None
-    row = application().store.revision(stored.environment, number)
-    ref = ("flags", flag)
-    if ref not in row.changed:
-        return None
-    action = "add" if undoing.added(application().store, row, ref) else row.action
-    sentence = DONE.get(action, "Changed {target}.").format(target=flag)
-    undoable = undoing.can_be_undone(application().store, row, stored)
-    return Done(number, row.at, sentence, row.reason, undoable)
 
 
 @blueprint.post("/environments/<environment>/flags/<flag>/kill")

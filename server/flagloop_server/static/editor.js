@@ -1,0 +1,194 @@
+// Cards and YAML of one item: both edit the text in #text. A change in a card is a step that the
+// server makes on the text; it answers with the new text, the cards and the problems.
+import { startDrag } from "./drag.js";
+import { startLines } from "./lines.js";
+
+const QUIET = 350;
+const LONGEST_UNDO = 100;
+
+const desk = document.querySelector("[data-editor]");
+const text = document.getElementById("text");
+const cards = document.querySelector("[data-cards]");
+const fieldset = document.getElementById("cards");
+const says = document.querySelector("[data-says]");
+const undo = document.querySelector("[data-undo]");
+const form = document.getElementById("source");
+const lines = startLines(text, document.getElementById("told"));
+const before = [];
+let asked = 0;
+let line = Promise.resolve();
+
+function say(message) {
+  if (says) says.textContent = message;
+}
+
+async function ask(steps) {
+  const body = {
+    section: form.elements.section.value,
+    key: form.elements.key.value,
+    opened: Number(form.elements.opened.value),
+    text: text.value,
+    steps,
+  };
+  const headers = {
+    "Content-Type": "application/json",
+    "X-CSRF-Token": form.elements.csrf_token.value,
+  };
+  const answer = await fetch(desk.dataset.editor, {
+    method: "POST",
+    headers,
+    body: JSON.stringify(body),
+  });
+  if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
+  return answer.json();
+}
+
+function outdated() {
+  const note = document.querySelector("[data-outdated]");
+  if (!note) return;
+  note.hidden = false;
+  document.querySelector("[data-proposal]").hidden = true;
+}
+
+function remember() {
+  if (before.at(-1) === text.value) return;
+  before.push(text.value);
+  if (before.length > LONGEST_UNDO) before.shift();
+  if (undo) undo.hidden = false;
+}
+
+// What was typed into a field that is not sent yet survives the new cards.
+function draw(html, focus) {
+  const active = cards.contains(document.activeElement) ? document.activeElement : null;
+  const kept = active && { id: active.id, value: active.value, at: active.selectionStart };
+  const label = active?.getAttribute("aria-label");
+  const open = new Map(
+    [...cards.querySelectorAll("[data-keep]")].map((one) => [one.dataset.keep, one.open]),
+  );
+  const dirty = active?.matches("input, textarea") && active.value !== active.defaultValue;
+  cards.innerHTML = html;
+  for (const one of cards.querySelectorAll("[data-keep]"))
+    one.open = open.get(one.dataset.keep) ?? one.open;
+  const place = focus && document.getElementById(focus);
+  if (place) {
+    const first = place.matches("input, select, textarea")
+      ? place
+      : (place.querySelector("input, select, textarea") ?? place.querySelector("button"));
+    first?.focus({ preventScroll: true });
+    place.scrollIntoView({ block: "nearest" });
+    return;
+  }
+  const again = kept?.id
+    ? document.getElementById(kept.id)
+    : label && cards.querySelector(`[aria-label="${CSS.escape(label)}"]`);
+  if (!again) return;
+  if (dirty) {
+    again.value = kept.value;
+    again.setSelectionRange?.(kept.at, kept.at);
+  }
+  again.focus({ preventScroll: true });
+}
+
+function take(answer, steps, sent) {
+  const changed = answer.text !== text.value;
+  if (steps.length && changed && text.value === sent) {
+    remember();
+    text.value = answer.text;
+    outdated();
+  }
+  lines.show(answer.problems);
+  if (fieldset) {
+    fieldset.disabled = !answer.readable;
+    document.getElementById("visual-note").hidden = answer.readable;
+    const goes = steps.some((one) => !["set", "constant", "segments"].includes(one.do));
+    if (answer.readable) draw(answer.html, goes && !answer.refusal ? answer.focus : "");
+  }
+  if (answer.refusal) say(`Not done: ${answer.refusal}.`);
+  else if (answer.reformatted) say("The text was laid out anew: its comments may have moved.");
+  else if (answer.meanwhile)
+    say("Somebody else changed this meanwhile: “Show what it would do” brings both together.");
+  else if (steps.length && changed) say("Changed in the text; not saved yet.");
+  else say("");
+}
+
+function send(steps) {
+  const mine = ++asked;
+  line = line.then(async () => {
+    if (!steps.length && mine !== asked) return;
+    const sent = text.value;
+    try {
+      const answer = await ask(steps);
+      if (text.value === sent) take(answer, steps, sent);
+      else if (steps.length) say("The text was changed at the same moment; do that again.");
+    } catch {
+      say("The server does not answer; nothing was lost, try again.");
+    }
+  });
+}
+
+function stepOf(one, value) {
+  const { do: what, path, kind = "", to = "0" } = one.dataset;
+  const step = { do: what, path: JSON.parse(path), value, kind, to: Number(to) };
+  return kind === "json" ? { ...step, value: JSON.parse(value), kind: "" } : step;
+}
+
+function rest(split) {
+  let total = 0;
+  for (const one of split.querySelectorAll("input")) {
+    const weight = Number(one.value.replace("%", "").replace(",", ".").trim() || 0);
+    if (Number.isNaN(weight)) return "a weight is no percentage";
+    total += Math.round(weight * 1e6);
+  }
+  if (total === 1e8) return "sums to 100%";
+  const over = Math.abs(total - 1e8) / 1e6;
+  return total > 1e8 ? `${over}% too much` : `${over}% left`;
+}
+
+function startCards() {
+  cards.addEventListener("change", (event) => {
+    const one = event.target;
+    if (one.matches("[data-need]")) {
+      const option = document.querySelector(`#flags option[value="${CSS.escape(one.value)}"]`);
+      const variant = option?.dataset.variant ?? "on";
+      if (one.value) send([{ do: "set", path: ["requires", one.value], value: variant }]);
+    } else if (one.dataset.do) send([stepOf(one, one.value)]);
+  });
+  cards.addEventListener("click", (event) => {
+    const button = event.target.closest("button[data-do]");
+    if (button) send([stepOf(button, button.dataset.value ?? "")]);
+  });
+  cards.addEventListener("input", (event) => {
+    const split = event.target.closest("[data-split]");
+    if (!split) return;
+    const told = split.querySelector("[data-rest]");
+    told.textContent = rest(split);
+    told.classList.toggle("short", told.textContent !== "sums to 100%");
+  });
+  startDrag(cards, (from, to) => send([{ do: "move", path: ["rules", from], to }]));
+}
+
+function startText() {
+  let timer;
+  text.addEventListener("input", () => {
+    outdated();
+    clearTimeout(timer);
+    timer = setTimeout(() => send([]), QUIET);
+  });
+  undo?.addEventListener("click", () => {
+    if (before.length) text.value = before.pop();
+    undo.hidden = !before.length;
+    outdated();
+    lines.draw();
+    send([]);
+    if (undo.hidden) text.focus();
+  });
+  document.addEventListener("click", (event) => {
+    const place = event.target.closest("[data-line]");
+    if (place) lines.go(Number(place.dataset.line));
+  });
+}
+
+if (desk) {
+  startText();
+  if (cards) startCards();
+}
