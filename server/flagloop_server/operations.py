@@ -80,6 +80,9 @@ class Operations:
     def _streams(self) -> Iterator[Reading]:
         hub = self._app.publisher.hub
         yield gauge("flagloop_streams", "Open streams.", len(hub))
+        opened = tuple(((frame,), float(count)) for frame, count in hub.opened.copy().items())
+        text = "Streams that began, by their first frame: a comment when their reader was current."
+        yield Reading("flagloop_streams_opened", text, "counter", ("first",), opened)
         refused = (((), float(hub.refused)),)
         text = "Streams that were refused: too many were open."
         yield Reading("flagloop_streams_refused", text, "counter", (), refused)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flagloop.errors import TransportError
-from flagloop.sync.line import Line, NoStreamError, Patience, UnusableError
+from flagloop.sync.line import BufferedError, Line, NoStreamError, Patience, UnusableError
 from flagloop.sync.pacing import Pacing
 from flagloop.sync.refresh import Refresh
 from flagloop.sync.source import ServerSource, Snapshot
@@ -107,6 +107,7 @@ class Live(Refresh):
         heard = self._clock()
         while not self._stopped:
             for frame in frames.feed(line.read()):
+                line.heard()
                 self._hear(frame)
                 heard = self._clock()
             if self._clock() - heard > FRAME_SECONDS:
@@ -122,7 +123,9 @@ class Live(Refresh):
     def _ended(self, problem: TransportError) -> None:
         began = self._pacing.mode.name == "stream"
         self._without = isinstance(problem, NoStreamError)
-        if isinstance(problem, UnusableError):
+        # Where streams have come through, it is the server that is slow, and it will be back.
+        slow = isinstance(problem, BufferedError) and self._pacing.proven
+        if isinstance(problem, UnusableError) and not slow:
             self._pacing.unusable(str(problem))
             return
         if not began and not self._pacing.polling:

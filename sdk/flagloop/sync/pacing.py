@@ -33,7 +33,7 @@ class Pacing:
     """Knows when the stream and the poll are due, from how they went.
 
     Begins with a poll, unless `polled`, since a poll also works where no stream gets through.
-    `clock` gives monotonic seconds, `spread` a number of [0, 1).
+    `proven` says that one has got through. `clock` gives monotonic seconds, `spread` a number of [0, 1).
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class Pacing:
         self._failures = 0
         self._trouble: float | None = None
         self._unusable = 0
+        self.proven = False
         self.mode = Mode("connecting", now, None)
 
     @property
@@ -86,6 +87,7 @@ class Pacing:
         if self._begun is None:
             self._begun = self._heard
             self._unusable = 0
+            self.proven = True
             self._poll_at = inf
             self._show("stream", None)
 

@@ -134,10 +134,15 @@ class Subscriber:
 
 
 class Hub:
-    """All open streams; `ended` counts those that ended by reason, `refused` those over a limit."""
+    """All open streams.
+
+    `opened` counts those that began by their first frame (snapshot, or comment for a reader that
+    was current), `ended` those that ended by reason, `refused` those over a limit.
+    """
 
     def __init__(self, keys: KeyRing, snapshots: Snapshots, limits: StreamLimits) -> None:
         self.limits = limits
+        self.opened: Counter[str] = Counter()
         self.ended: Counter[str] = Counter()
         self.refused = 0
         self._keys = keys
@@ -145,7 +150,6 @@ class Hub:
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._count = 0
-        self._opened = 0
         # By key: revoking one, the limit and the environment are all a matter of the key.
         self._groups: dict[bytes, set[Subscriber]] = {}
         self._slots: list[set[Subscriber]] = [set() for _ in range(SLOTS)]
@@ -183,9 +187,9 @@ class Hub:
         current = last is not None and last.strip() == snapshot.revision.encode()
         subscriber.push(HEARTBEAT if current else snapshot.event())
         self._groups.setdefault(digest, set()).add(subscriber)
-        subscriber.slot = self._slots[self._opened % SLOTS]
+        subscriber.slot = self._slots[self.opened.total() % SLOTS]
         subscriber.slot.add(subscriber)
-        self._opened += 1
+        self.opened["comment" if current else "snapshot"] += 1
         self._count += 1
         self._begin(self._loop)
         return subscriber

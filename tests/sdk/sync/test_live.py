@@ -147,9 +147,9 @@ def test_an_answer_that_ends_with_its_connection(flags: Any, follow: Any, until:
 # Paths without a stream.
 
 
-@pytest.mark.parametrize("held", ["held_head", "held_body"])
+@pytest.mark.parametrize("held", ["held_head", "held_body", "held_frame"])
 def test_a_path_that_buffers_is_polled(flags: Any, follow: Any, until: Any, held: str) -> None:
-    """Nothing within the first seconds: polls stand in, and the status says so."""
+    """No frame within the first seconds: polls stand in, and the status says so."""
     flags.stream = getattr(flags, held)
     one = follow(patience=SOON)
     until(lambda: one.state()["mode"] == "poll")
@@ -176,6 +176,23 @@ def test_the_stream_comes_back_when_the_path_lets_it(flags: Any, follow: Any, un
     flags.publish(a={"killed": True})
     until(lambda: one.applied[-1] == flags.name)
     assert flags.polls == polls
+
+
+@pytest.mark.parametrize("held", ["held_head", "held_body"])
+def test_a_server_that_hangs_is_found_again_soon(
+    flags: Any, follow: Any, until: Any, held: str
+) -> None:
+    """Streams came on this path, so it is no path that buffers: tries go on as after any end."""
+    one = follow(patience=SOON)
+    until(one.streaming)
+    flags.stream = getattr(flags, held)
+    flags.writers[0].put(None)
+    until(lambda: len(flags.resumed) >= 5)
+    assert one.state()["mode"] == "poll"
+    flags.publish(tell=False, a={"killed": True})
+    until(lambda: one.applied == ["k.1", "k.2"])
+    flags.stream = flags.well
+    until(one.streaming)
 
 
 @pytest.mark.parametrize(

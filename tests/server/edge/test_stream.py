@@ -264,6 +264,7 @@ def test_open_refused_and_ended_streams_are_in_the_metrics(tmp_path: Path, readi
             await first.over()
             lines = Operations(app).metrics()[1].decode().splitlines()
             assert "flagloop_streams 1.0" in lines
+            assert 'flagloop_streams_opened_total{first="snapshot"} 2.0' in lines
             assert "flagloop_streams_refused_total 2.0" in lines
             assert 'flagloop_streams_ended_total{reason="gone"} 1.0' in lines
 
