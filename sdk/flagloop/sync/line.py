@@ -26,7 +26,7 @@ ERROR_BYTES = 4096
 
 
 class Patience(NamedTuple):
-    """Seconds to wait for a connection, for the first bytes, and for bytes after those.
+    """Seconds to wait for a connection, for bytes up to the first frame, and for those after it.
 
     The server's first frame comes at once, and then one every ten seconds.
     """
@@ -85,15 +85,12 @@ class Line:
     def read(self) -> bytes:
         """The next bytes, at least one; TransportError when there are none any more.
 
-        Of these a BufferedError says that not even first ones came, a SilentError that no more.
+        Of these a BufferedError says that no first frame came, a SilentError that no more bytes.
         """
         if self._response is None:
             raise TransportError("the stream is not open")
         try:
             chunk: bytes = self._response.raw.read1(CHUNK, decode_content=False)
-            if chunk and not self._begun:
-                self._begun = True
-                self._socket.settimeout(self._patience.silence)
         except (urllib3.exceptions.HTTPError, OSError) as problem:
             failure = self._transport.failure(problem)
             if isinstance(failure, SilentError) and not self._begun:
@@ -103,16 +100,24 @@ class Line:
             raise TransportError(f"{self._transport.url} ended the stream")
         return chunk
 
+    def heard(self) -> None:
+        """A whole frame came, so nothing holds the stream back: bytes may take longer now."""
+        if not self._begun:
+            self._begun = True
+            with contextlib.suppress(OSError):
+                self._socket.settimeout(self._patience.silence)
+
     def cut(self) -> None:
         """End it from any thread, also one that holds anything: `read` raises at once.
 
         Only looking up the server's name and connecting cannot be cut; they have their own end.
         """
         self._cut = True
-        if isinstance(self._socket, socket.socket):
+        connection = self._socket
+        if isinstance(connection, socket.socket):
             with contextlib.suppress(OSError):
                 # Not TLS's own `shutdown`, which takes away what another thread is reading by.
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Give everything back; `read` must not be called any more."""
@@ -120,6 +125,9 @@ class Line:
             self._response.close()
         if self._session is not None:
             self._session.close()
+        # urllib3 keeps the connection of an answer that was read to its end until its pool is
+        # collected, which would never be: the connection knows this object, and this the pool.
+        self._response = self._session = None
 
     def disown(self) -> None:
         """In a forked child: let go of the parent's connection without a word to the server."""

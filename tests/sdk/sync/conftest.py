@@ -231,6 +231,12 @@ class Flags:
         handler.close_connection = True
         self.released.wait(20)
 
+    def held_frame(self, handler: BaseHTTPRequestHandler) -> None:
+        """A proxy that passes whole blocks, so that the end of the first frame stays there."""
+        begin(handler)
+        send(handler, b": a block")
+        self.released.wait(20)
+
     def silent(self, handler: BaseHTTPRequestHandler) -> None:
         """A first frame and then nothing, as when the other machine is gone."""
         begin(handler)

@@ -80,6 +80,24 @@ def test_stopping_takes_less_than_a_second(
         until(lambda: not flags.alive)
 
 
+@pytest.mark.parametrize("status", [200, 503])
+def test_no_connection_is_left_open(flags: Any, follow: Any, until: Any, status: int) -> None:
+    """Also where the server or a proxy would go on with it after a whole answer."""
+    ended = threading.Semaphore(0)
+
+    def answer(handler: Any) -> None:
+        flags.plainly(handler, b":\n\n", status, Content_Type="text/event-stream")
+        handler.wfile.flush()
+        assert handler.rfile.read(1) == b""  # waits for the other side to hang up
+        handler.close_connection = True
+        ended.release()
+
+    flags.stream = answer
+    follow()
+    for _ in range(3):
+        assert ended.acquire(timeout=10)
+
+
 def test_a_forgotten_client_ends_its_stream(flags: Any, until: Any) -> None:
     """Nobody holds it: its thread ends without `close`, also while it waits for news."""
 
