@@ -15,8 +15,9 @@ from flagloop_server.changes import Changes
 from flagloop_server.config import Config
 from flagloop_server.edge.body import Bodies
 from flagloop_server.edge.bridge import Bridge, Source, Workers
-from flagloop_server.edge.front import Edge, Limits, Sources
+from flagloop_server.edge.front import Edge, Intakes, Sources
 from flagloop_server.edge.hub import StreamLimits
+from flagloop_server.edge.intake import Intake
 from flagloop_server.instances import Instances
 from flagloop_server.operations import Operations
 from flagloop_server.publish import Publisher
@@ -86,10 +87,9 @@ class Application:
             self.publisher.snapshots,
             hub=self.publisher.hub,
             bridge=bridge,
-            ingest=Ingest(self.events, self.instances),
+            intakes=self._intakes(),
             instances=self.instances,
             operations=Operations(self),
-            event_bodies=self._bodies(config.bodies_bytes),
             sources=Sources(
                 known=Source(self._bodies(config.bodies_bytes), config.body_limit),
                 strangers=Source(
@@ -97,10 +97,25 @@ class Application:
                 ),
                 signed_in=self._signed_in,
             ),
-            limits=Limits(
-                events=config.events_limit,
+        )
+
+    def _intakes(self) -> Intakes:
+        config = self.config
+        ingest = Ingest(self.events, self.instances)
+        return Intakes(
+            server=Intake(
+                ingest,
+                self._bodies(config.events_bytes),
+                limit=config.events_limit,
                 unpacked=config.events_unpacked,
                 batches=config.batches_waiting,
+            ),
+            public=Intake(
+                ingest,
+                self._bodies(config.events_bytes // 4),
+                limit=config.events_limit // 4,
+                unpacked=config.events_unpacked // 4,
+                batches=config.batches_waiting // 4,
             ),
         )
 

@@ -16,6 +16,7 @@ class Config:
     with https in it session cookies are marked Secure. `flags` is a YAML file that is merged
     into `environment` at each start. Sizes are bytes, times are seconds. `port` 0 takes a free
     port. `trusted_proxies` are the addresses whose X-Forwarded-For and -Proto are believed.
+    Public keys have a quarter of what is said of events and batches, for themselves.
     """
 
     data: Path
@@ -36,6 +37,7 @@ class Config:
     strangers_bytes: int = 16 * MIB
     events_limit: int = 4 * MIB
     events_unpacked: int = 16 * MIB
+    events_bytes: int = 32 * MIB
     batches_waiting: int = 256
     streams: int = 10_000
     streams_of_key: int = 7_500

@@ -61,7 +61,7 @@ class Operations:
         yield Reading(
             "flagloop_web_waiting", "Requests that wait for a worker.", "gauge", ("kind",), waiting
         )
-        yield gauge("flagloop_batches_waiting", "Batches of events in work.", edge.waiting.total())
+        yield gauge("flagloop_batches_waiting", "Batches of events in work.", edge.waiting)
         yield from self._streams()
         failures = tuple(((job.name,), float(job.failures)) for job in self._app.background.jobs)
         yield Reading(

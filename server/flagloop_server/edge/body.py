@@ -48,7 +48,9 @@ class Bodies:
             except TimeoutError:
                 message = f"the body did not arrive within {self._seconds:g} s"
                 raise Refused(error(408, message, close=True)) from None
-            yield b"".join(parts)
+            body = b"".join(parts)
+            parts[:] = [body]  # not the parts as well
+            yield body
         finally:
             self.held -= 1
             self.held_bytes -= sum(map(len, parts))

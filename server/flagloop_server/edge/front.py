@@ -9,8 +9,8 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, TypeVar
 
@@ -26,9 +26,10 @@ from flagloop_server.edge.answers import (
     json_answer,
     reply,
 )
-from flagloop_server.edge.body import Bodies, Disconnected, brings_body, unpack
+from flagloop_server.edge.body import Disconnected, brings_body
 from flagloop_server.edge.bridge import Bridge, Source
 from flagloop_server.edge.hub import ARCHIVED, Hub
+from flagloop_server.edge.intake import INSTANCE, Intake
 from flagloop_server.edge.keys import EdgeKey, KeyRing
 from flagloop_server.edge.snapshots import Snapshots
 from flagloop_server.edge.stream import Stream
@@ -36,28 +37,9 @@ from flagloop_server.edge.stream import Stream
 Route: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 T = TypeVar("T")
 
-COMMIT_SECONDS = 10.0
-"""How long an answer to events waits for the commit; a later one is told by the retry."""
-
-INSTANCE = b"x-flagloop-instance"
-
 STRANGER = error(
     401, "send an admin key (fl_adm_...) or sign in: others may send small forms only", close=True
 )
-
-
-class Ingest(Protocol):
-    """Takes the body of a batch of events."""
-
-    def __call__(
-        self, key: EdgeKey, body: bytes, received: int, said: bytes | None = None
-    ) -> Future[Mapping[str, object]]:
-        """The answer once the batch is durable; `received` is epoch ms. Raises Refused.
-
-        `said` is how the process introduced itself that sends the batch. It may block for the
-        time of parsing and is called on a thread.
-        """
-        ...
 
 
 class Instances(Protocol):
@@ -89,12 +71,14 @@ class Operations(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Bytes of an events body as sent and unpacked, and waiting batches."""
+class Intakes:
+    """Where events go that come by a server key, and those by a public one.
 
-    events: int
-    unpacked: int
-    batches: int
+    Anybody has the public keys: they must not take the place of the others.
+    """
+
+    server: Intake
+    public: Intake
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,29 +104,22 @@ class Edge:
         *,
         hub: Hub,
         bridge: Bridge,
-        ingest: Ingest,
+        intakes: Intakes,
         instances: Instances,
         operations: Operations,
-        event_bodies: Bodies,
         sources: Sources,
-        limits: Limits,
     ) -> None:
         self.keys = keys
         self.requests: Counter[tuple[str, int]] = Counter()
         self.used: dict[int, int] = {}
-        self.waiting: Counter[int] = Counter()
         self.stopping = False
         self.hub = hub
         self._snapshots = snapshots
         self._bridge = bridge
-        self._ingest = ingest
+        self._intakes = intakes
         self._instances = instances
         self._operations = operations
-        self._event_bodies = event_bodies
         self._sources = sources
-        self._limits = limits
-        # Parsing has threads of its own: a look-up must not wait behind large batches.
-        self._parsers = ThreadPoolExecutor(2, thread_name_prefix="edge-events")
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="edge")
         self._routes: dict[str, Route] = {
             "/api/v1/ruleset": self._ruleset,
@@ -169,8 +146,15 @@ class Edge:
 
     def close(self) -> None:
         """Let the threads end; running calls are not waited for."""
-        for threads in (self._threads, self._parsers):
-            threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._intakes.server.close()
+        self._intakes.public.close()
+
+    @property
+    def waiting(self) -> int:
+        """Batches of events in work."""
+        both = (self._intakes.server, self._intakes.public)
+        return sum(intake.waiting.total() for intake in both)
 
     async def _answer(self, route: str, send: Send, answer: Answer) -> None:
         self.requests[route, answer.status] += 1
@@ -251,10 +235,9 @@ class Edge:
                 raise Refused(error(403, "events need a server key or a client key", close=True))
             if self._snapshots.get(key.environment) is None:
                 raise Refused(error(404, ARCHIVED, close=True))
-            async with self._event_bodies.read(scope, receive, self._limits.events) as body:
-                encoding = (header(scope, b"content-encoding") or b"").strip().lower()
-                said = header(scope, INSTANCE)
-                answer = await self._commit(key, body, encoding, said)
+            intakes = self._intakes
+            intake = intakes.public if key.kind == "client" else intakes.server
+            answer = await intake.take(key, scope, receive)
         except Refused as refusal:
             answer = refusal.answer
         except Disconnected:
@@ -262,34 +245,6 @@ class Edge:
         except asyncio.CancelledError as cancelled:
             answer = self._cut(cancelled)
         await self._answer("events", send, answer)
-
-    async def _commit(
-        self, key: EdgeKey, body: bytes, encoding: bytes, said: bytes | None
-    ) -> Answer:
-        """Parse on a thread, wait for the commit; raises Refused (400, 413, 415, 429, 503)."""
-        received = time.time_ns() // 1_000_000
-        limits = self._limits
-        if self.waiting.total() >= limits.batches:
-            raise Refused(error(503, "too many batches wait", retry_after=2))
-        if self.waiting[key.id] >= max(1, limits.batches // 2):
-            raise Refused(error(429, "too many batches of this key wait", retry_after=2))
-
-        def parse() -> Future[Mapping[str, object]]:
-            return self._ingest(key, unpack(body, encoding, limits.unpacked), received, said)
-
-        self.waiting[key.id] += 1
-        try:
-            # The writer's future must not be cancelled with this request: it is shared.
-            loop = asyncio.get_running_loop()
-            commit = asyncio.wrap_future(await loop.run_in_executor(self._parsers, parse))
-            async with asyncio.timeout(COMMIT_SECONDS):
-                return json_answer(200, await asyncio.shield(commit))
-        except TimeoutError:
-            raise Refused(error(503, "the disk is slow, send again", retry_after=5)) from None
-        finally:
-            self.waiting[key.id] -= 1
-            if not self.waiting[key.id]:
-                del self.waiting[key.id]
 
     async def _healthz(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._answer("healthz", send, json_answer(200, {"status": "ok"}))

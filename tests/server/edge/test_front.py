@@ -16,8 +16,9 @@ import pytest
 from flagloop_server.edge.answers import Refused, error
 from flagloop_server.edge.body import Bodies
 from flagloop_server.edge.bridge import Bridge, Source, Workers
-from flagloop_server.edge.front import Edge, Limits, Sources
+from flagloop_server.edge.front import Edge, Intakes, Sources
 from flagloop_server.edge.hub import Hub, StreamLimits
+from flagloop_server.edge.intake import Intake
 from flagloop_server.edge.keys import EdgeKey, KeyRing
 from flagloop_server.edge.snapshots import Content, Snapshot, Snapshots, member
 from flagloop_server.instances import Instances
@@ -103,16 +104,19 @@ class World:
             self.snapshots,
             hub=Hub(keys, self.snapshots, StreamLimits()),
             bridge=Bridge(wsgi, Workers(2, 1, 4), threads=2, trusted="127.0.0.1"),
-            ingest=self.memory,
+            intakes=Intakes(
+                *(
+                    Intake(self.memory, Bodies(0.2, 9, 9999), limit=1000, unpacked=2000, batches=n)
+                    for n in (4, 2)
+                )
+            ),
             instances=self.instances,
             operations=self.health,
-            event_bodies=Bodies(0.2, 9, 9999),
             sources=Sources(
                 known=Source(Bodies(5.0, 9, 9999), 1000),
                 strangers=Source(Bodies(5.0, 2, 150), 100, strangers=True),
                 signed_in=lambda cookies: cookies == b"session=good",
             ),
-            limits=Limits(events=1000, unpacked=2000, batches=4),
         )
 
     def find(self, digest: bytes) -> EdgeKey | None:
@@ -232,7 +236,7 @@ def test_bad_batches_are_refused(
     """Each with its status; nothing of them reaches the log and nothing stays held."""
     assert call(world.edge, "POST", "/api/v1/events", headers, body).status == status
     assert world.memory.batches == []
-    assert world.edge.waiting.total() == 0
+    assert world.edge.waiting == 0
 
 
 def test_a_slow_batch_is_refused(world: World, call: Any) -> None:
@@ -243,7 +247,7 @@ def test_a_slow_batch_is_refused(world: World, call: Any) -> None:
 
 
 def test_batches_that_wait_are_bounded_by_key_and_in_sum(world: World, calling: Any) -> None:
-    """One key may hold half of the places (429 beyond), all keys all of them (503)."""
+    """One key may hold half of the places, all keys all of them; public ones their own share."""
     world.memory.hold = []
 
     async def post(key: str) -> Any:
@@ -253,22 +257,30 @@ def test_batches_that_wait_are_bounded_by_key_and_in_sum(world: World, calling: 
         while len(world.memory.hold or ()) < number:
             await asyncio.sleep(0)
 
-    async def run() -> list[int]:
-        waiting = []
-        for number, key in enumerate(("fl_srv_production",) * 2 + ("fl_cli_production",) * 2, 1):
+    async def run() -> list[tuple[str, int]]:
+        keys = [
+            "fl_srv_production", "fl_srv_production", "fl_srv_development", "fl_srv_development",
+            "fl_cli_production",
+        ]  # fmt: skip
+        waiting, refused = [], []
+        for number, key in enumerate(keys, 1):
             waiting.append(asyncio.ensure_future(post(key)))
             await until(number)
-            if number == 2:
-                third = await post("fl_srv_production")
-                assert third.headers["retry-after"] == "2"
-        over = await post("fl_srv_development")
+            if number in (2, 4, 5):
+                answer = await post(key)
+                assert answer.headers["retry-after"] == "2"
+                refused.append((json.loads(answer.body)["error"]["message"], answer.status))
         for future in world.memory.hold or ():
             future.set_result(receipt(2))
-        answers = await asyncio.gather(*waiting)
-        return [third.status, over.status, *(answer.status for answer in answers)]
+        assert {answer.status for answer in await asyncio.gather(*waiting)} == {200}
+        return refused
 
-    assert asyncio.run(run()) == [429, 503, 200, 200, 200, 200]
-    assert world.edge.waiting.total() == 0
+    assert asyncio.run(run()) == [
+        ("too many batches of this key wait", 429),
+        ("too many batches wait", 429),
+        ("too many batches of this key wait", 429),
+    ]
+    assert world.edge.waiting == 0
 
 
 def test_a_request_that_goes_away_does_not_cancel_the_commit(world: World, calling: Any) -> None:
