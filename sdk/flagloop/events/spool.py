@@ -14,13 +14,15 @@ from typing import NamedTuple
 
 from flagloop.events.batch import Batch
 from flagloop.events.event import JSON
-from flagloop.events.outbox import Clocks
+from flagloop.events.outbox import LOG, Clocks
 from flagloop.events.spoolfile import PAGE, WRITE_AHEAD, DamagedError, SpoolError, SpoolFile
 
 LIMIT = 256
 """Megabytes on disk for each process."""
 SCAN = 5.0
 """Seconds between two looks for files that other processes left."""
+STRANDED = 3600.0
+"""Seconds without a process after which a file for another server or key is told of."""
 RETRY = 5.0
 """Seconds until a disk that failed is tried again."""
 
@@ -64,6 +66,7 @@ class Spool:
         self._held: deque[Held] = deque()
         self._trouble: str | None = None
         self._oddity: str | None = None
+        self._stranded: tuple[Path, ...] = ()
         self._forget()
 
     @property
@@ -147,7 +150,9 @@ class Spool:
         self._forget()
 
     def status(self) -> JSON:
-        """`batches`, `events` and `bytes` on disk, `oldest` its age in s or None, `problem`."""
+        """`batches`, `events` and `bytes` on disk, `oldest` its age in s or None, `problem`, and
+        `stranded`: files for other servers or keys that no process sends.
+        """
         file = self._file
         at = None if file is None else file.oldest_at
         return {
@@ -156,6 +161,7 @@ class Spool:
             "bytes": 0 if file is None else file.bytes,
             "oldest": None if at is None else max(0.0, self._clocks.wall() - at / 1000),
             "problem": self._problem(),
+            "stranded": [str(path) for path in self._stranded],
         }
 
     def _problem(self) -> str | None:
@@ -166,7 +172,7 @@ class Spool:
     def _forget(self) -> None:
         self._file = self._head = None
         self._held.clear()
-        self._again = self._scan_at = float("-inf")
+        self._again = self._scan_at = self._search_at = float("-inf")
         self._trouble = self._oddity = None
 
     def _read(self) -> Held | None:
@@ -191,6 +197,9 @@ class Spool:
         if now < self._scan_at:
             return False
         self._scan_at = now + SCAN
+        if now >= self._search_at:
+            self._search_at = now + STRANDED
+            self._search()
         for path in self._names():
             try:
                 found = SpoolFile.adopt(path, self._log)
@@ -207,6 +216,23 @@ class Spool:
             if found is not None:
                 found.close()
         return False
+
+    def _search(self) -> None:
+        """Warn of what nobody sends, as the files of a key that was replaced."""
+        try:
+            found = SpoolFile.stranded(self._folder, self._prefix, self._clocks.wall() - STRANDED)
+        except SpoolError as problem:
+            self._oddity = str(problem)
+            return
+        for path in set(found) - set(self._stranded):
+            LOG.warning(
+                "flagloop: %s has events for another server or key, and no process sends them. If"
+                " the key was replaced by this one, rename the .spool and .spool-wal to begin with"
+                " %s; else start a client with that key, or delete them",
+                path,
+                self._prefix,
+            )
+        self._stranded = tuple(found)
 
     def _names(self) -> list[Path]:
         try:

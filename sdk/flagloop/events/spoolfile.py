@@ -136,6 +136,19 @@ class SpoolFile:
         stems = {path.stem for path in mine if path.suffix in (SUFFIX, ".lock")}
         return [folder / f"{stem}{SUFFIX}" for stem in sorted(stems)]
 
+    @staticmethod
+    def stranded(folder: Path, prefix: str, before: float) -> list[Path]:
+        """This user's files for other servers or keys that no process has, nor has written since
+        `before` (epoch seconds).
+        """
+        with _told(folder):
+            found = folder.glob(f"flagloop-*{SUFFIX}") if folder.is_dir() else ()
+            return sorted(
+                path
+                for path in found
+                if not path.name.startswith(prefix) and _written(path) < before and _free(path)
+            )
+
     def put(self, seq: int, at: int, events: int, body: bytes) -> None:
         """Add one batch; it survives the end of the process when this returns."""
         with _told(self.path):
@@ -350,6 +363,30 @@ def _holds(lock: int, path: Path) -> bool:
     with contextlib.suppress(FileNotFoundError):
         return _identity(os.fstat(lock)) == _identity(path.with_suffix(".lock").stat())
     return False
+
+
+def _written(path: Path) -> float:
+    """When this user's file was last written (epoch seconds); never, if it is another's."""
+    with contextlib.suppress(FileNotFoundError):
+        files = [one.lstat() for one in (path, path.with_name(f"{path.name}-wal")) if one.exists()]
+        if files and all(one.st_uid == os.getuid() for one in files):
+            return max(one.st_mtime for one in files)
+    return float("inf")
+
+
+def _free(path: Path) -> bool:
+    """Whether no process has the file; OSError."""
+    try:
+        handle = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(handle)
+    return True
 
 
 def _take(path: Path) -> int | None:

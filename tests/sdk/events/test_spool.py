@@ -72,6 +72,7 @@ def test_a_sound_process_leaves_no_trace(machine: Any) -> None:
     [file] = machine.files()
     assert world.spool.status() == {
         "batches": 0, "events": 0, "bytes": 0, "oldest": None, "problem": None,
+        "stranded": [],
     }  # fmt: skip
     assert file.stat().st_size < 200_000
     assert len(machine.units) == 1000

@@ -9,7 +9,12 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("fcntl")
+
+from flagloop.events.spoolfile import SpoolFile
+
 RETRY = 5.0
+STRANDED = 3600.0
 
 
 def test_only_this_user_may_read_what_is_on_disk(machine: Any) -> None:
@@ -194,3 +199,52 @@ def test_a_folder_that_is_removed_and_cannot_be_made_again(machine: Any) -> None
     assert "File exists" in world.spool.status()["problem"]
     world.outbox.abandon()
     assert world.losses.totals == {"spool_damaged": 10, "closed": 10}
+
+
+def test_files_of_a_key_that_nobody_has_any_more_are_told(
+    machine: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After an hour, once, with what to do; and what is advised brings the events to the server."""
+    machine.down = True
+    old = machine.process(identity="revoked")
+    names = machine.track(old, 0, 10)
+    old.run(2)
+    [stranded] = machine.files()
+    world = machine.process()
+    os.utime(stranded, (0, 0))
+    world.run(2 * STRANDED)
+    assert world.spool.status()["stranded"] == []  # its process lives
+    machine.kill(old)
+    os.utime(stranded, (old.now, old.now))
+    caplog.clear()
+    world.run(3 * STRANDED)
+    status = world.spool.status()
+    assert (status["stranded"], status["problem"]) == ([str(stranded)], None)
+    [text] = [one.getMessage() for one in caplog.records if str(stranded) in one.getMessage()]
+    assert "begin with flagloop-server-;" in text
+    for path in machine.folder.glob(f"{stranded.stem}.spool*"):
+        path.rename(path.with_name(path.name.replace("revoked", "server")))
+    machine.down = False
+    world.run(2 * STRANDED)
+    assert machine.units == names
+    assert world.spool.status()["stranded"] == []
+
+
+def test_fresh_files_and_those_of_others_are_not_stranded(machine: Any, tmp_path: Path) -> None:
+    """A process that has just died may be back at once; what is not ours is not our trouble."""
+    machine.down = True
+    for identity in ("fresh", "theirs"):
+        world = machine.process(identity=identity)
+        machine.track(world, 0, 10)
+        world.run(2)
+        machine.kill(world)
+    [fresh, theirs] = machine.files()
+    os.utime(fresh, (world.now, world.now))
+    now = fresh.stat().st_mtime
+    for path in machine.folder.glob(f"{theirs.stem}*"):
+        os.utime(path, (0, 0))
+        if os.getuid() == 0:
+            os.chown(path, 65534, 65534)
+    found = SpoolFile.stranded(machine.folder, "flagloop-server-", now)
+    assert found == ([] if os.getuid() == 0 else [theirs])
+    assert SpoolFile.stranded(tmp_path / "nowhere", "flagloop-server-", now) == []
