@@ -86,9 +86,10 @@ class Background:
             job.stop(timeout)
 
     def problems(self) -> list[str]:
-        """Which jobs have died or are failing; nothing before `start`."""
-        if not self.running:
-            return []
-        dead = [f"the job '{job.name}' has died" for job in self.jobs if not job.alive()]
-        failing = [f"the job '{job.name}' is failing" for job in self.jobs if job.failing]
-        return dead + failing
+        """Which jobs have died; nothing before `start`."""
+        dead = [job for job in self.jobs if self.running and not job.alive()]
+        return [f"the job '{job.name}' has died" for job in dead]
+
+    def alerts(self) -> list[str]:
+        """Which jobs are failing, and go on trying."""
+        return [f"the job '{job.name}' is failing" for job in self.jobs if job.failing]

@@ -38,6 +38,11 @@ class Operations:
         missing = [item.key for item in environments if snapshots.get(item.id) is None]
         return [*problems, *(f"no snapshot of {name}" for name in missing)]
 
+    def alerts(self) -> list[str]:
+        """What a person should mend while the server goes on: it still serves flags."""
+        problem = self._app.events.stats().problem
+        return [*([problem] if problem else ()), *self._app.background.alerts()]
+
     def readings(self) -> Iterator[Reading]:
         """Every metric, as of now."""
         yield from self._edge()
@@ -110,6 +115,8 @@ class Operations:
     def _events(self) -> Iterator[Reading]:
         stats = self._app.events.stats()
         yield gauge("flagloop_events_waiting", "Events to be committed.", stats.waiting_events)
+        failing = float(stats.problem is not None)
+        yield gauge("flagloop_events_failing", "1 while no event can be written.", failing)
         outcomes = (
             (("accepted",), float(stats.accepted)),
             (("duplicate",), float(stats.duplicate)),

@@ -65,3 +65,17 @@ def test_a_dead_job_makes_the_server_not_ready() -> None:
     background.start()
     background.jobs[0].stop(10)
     assert background.problems() == ["the job 'broken' has died"]
+
+
+def test_a_failing_job_is_an_alert() -> None:
+    """It goes on trying, so the server stays ready."""
+
+    def fail() -> None:
+        raise OSError("disk full")
+
+    background = Background()
+    background.every(60.0, "write", fail)
+    background.start()
+    background.jobs[0].once()
+    assert (background.problems(), background.alerts()) == ([], ["the job 'write' is failing"])
+    background.stop()

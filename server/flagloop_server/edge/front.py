@@ -65,6 +65,9 @@ class Operations(Protocol):
         """Why the server is not ready; nothing when it is."""
         ...
 
+    def alerts(self) -> list[str]:
+        """What a person should mend, though requests are welcome."""
+
     def metrics(self) -> tuple[str, bytes]:
         """Content type and text of the metrics."""
         ...
@@ -253,7 +256,9 @@ class Edge:
         problems = await self._on_thread(self._operations.ready)
         if self.stopping:
             problems = ["the server stops", *problems]
-        body = {"status": "not ready" if problems else "ready", "problems": problems}
+        alerts = await self._on_thread(self._operations.alerts)
+        status = "not ready" if problems else "ready"
+        body = {"status": status, "problems": problems, "alerts": alerts}
         await self._answer("readyz", send, json_answer(503 if problems else 200, body))
 
     async def _metrics(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -70,6 +70,11 @@ class Healthy:
 
     def __init__(self) -> None:
         self.problems: list[str] = []
+        self.told: list[str] = []
+
+    def alerts(self) -> list[str]:
+        """The alerts."""
+        return self.told
 
     def ready(self) -> list[str]:
         """The problems."""
@@ -318,6 +323,14 @@ def test_readiness_names_what_is_wrong(world: World, call: Any) -> None:
     world.health.problems = []
     world.edge.stop()
     assert call(world.edge, "GET", "/readyz").status == 503
+
+
+def test_what_a_person_should_mend_leaves_the_server_ready(world: World, call: Any) -> None:
+    """Where events cannot be written flags are still served: no reason to send nobody."""
+    world.health.told = ["events are not written: the disk is full"]
+    answer = call(world.edge, "GET", "/readyz")
+    assert answer.status == 200
+    assert json.loads(answer.body)["alerts"] == world.health.told
 
 
 def test_answers_are_counted_by_route_and_status(world: World, call: Any) -> None:
