@@ -5,6 +5,7 @@ Pure: two mapping forms and contexts in, frozen counts and sentences out.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from typing import Any
 from flagloop.document.schema import references
 from flagloop.evaluation.replay import FlagReplay, replay
 from flagloop.evaluation.ruleset import Ruleset
+from flagloop_server.breakdown import Breakdown, breakdowns
 from flagloop_server.recording import Recording
 from flagloop_server.store import Ref
 from flagloop_server.store.events import RecordedContext
@@ -34,13 +36,17 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """The effect on `contexts` recorded ones; `unjudged` names what cannot be known."""
+    """The effect on `contexts` recorded ones; `unjudged` names what cannot be known.
+
+    `groups` tell who moves of the flag that leads the sentence.
+    """
 
     contexts: int
     moves: tuple[Move, ...]
     unjudged: tuple[str, ...]
     period: str
     sentence: str
+    groups: tuple[Breakdown, ...] = ()
 
     @property
     def moved(self) -> bool:
@@ -77,7 +83,8 @@ def what_if(
     flags = sorted(affected(before, refs) | affected(after, refs))
     sample, kept = recorded.newest(max(1, BUDGET // (2 * max(1, len(flags)))))
     contexts = [one.context for one in sample]
-    done = replay(Ruleset(before), Ruleset(after), contexts, flags=flags, now=now, recorded=kept)
+    rules = (Ruleset(before), Ruleset(after))
+    done = replay(*rules, contexts, flags=flags, now=now, recorded=kept)
     results = [result for result in done.flags.values() if result.before or result.after]
     moves = [move for result in results for move in _moves(result)]
     unjudged = tuple(_unjudged(result) for result in results if result.unjudged)
@@ -88,7 +95,33 @@ def what_if(
         unjudged=unjudged,
         period=_period(sample),
         sentence=sentence + (" Not every rule could be judged." if unjudged else ""),
+        groups=_groups(rules, contexts, _leading(moves, {key for _, key in refs}), kept, now),
     )
+
+
+def _leading(moves: Sequence[Move], changed: Collection[str]) -> str | None:
+    """The flag whose moves are told first: a changed one, else the one with the most."""
+    named = [move for move in moves if move.flag in changed] or list(moves)
+    by_flag: Counter[str] = Counter()
+    for move in named:
+        by_flag[move.flag] += move.n
+    return by_flag.most_common(1)[0][0] if by_flag else None
+
+
+def _groups(
+    rules: tuple[Ruleset, Ruleset],
+    contexts: Sequence[Mapping[str, Any]],
+    flag: str | None,
+    kept: Collection[str],
+    now: float,
+) -> tuple[Breakdown, ...]:
+    if flag is None:
+        return ()
+    moved = [
+        rules[0].evaluate(flag, one, now).variant != rules[1].evaluate(flag, one, now).variant
+        for one in contexts
+    ]
+    return breakdowns(contexts, moved, kept)
 
 
 def _moves(result: FlagReplay) -> list[Move]:
@@ -141,7 +174,7 @@ def _sentence(
         return f"Up to {most:,} {of} move in {flags_moving}."
     told = [move for move in moves if move.flag == own[0]]
     if len(told) == 1:
-        sentence = f"{told[0].n:,} {of} move {told[0].before} → {told[0].after}"
+        sentence = f"{told[0].n:,} {of} move {told[0].before} → {told[0].after}, none back"
     else:
         parts = [f"{move.n:,} {move.before} → {move.after}" for move in told]
         sentence = f"{sum(move.n for move in told):,} {of} move: {', '.join(parts)}"

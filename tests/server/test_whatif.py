@@ -41,10 +41,40 @@ def test_raising_a_share_is_counted_with_what_hangs_on_it() -> None:
         whatif.Move("leaf", "off", "on", 200),
     )
     assert found.sentence == (
-        "200 of 200 recorded contexts move off → on; with it contexts move in leaf."
+        "200 of 200 recorded contexts move off → on, none back; with it contexts move in leaf."
     )
     assert found.unjudged == ()
     assert found.period == "from 2027-01-15 07:56 to 2027-01-15 08:00 UTC"
+
+
+def test_who_moves_is_told_by_the_attribute_that_differs_most() -> None:
+    """Of those who move all are pro, and their countries are those of everybody."""
+    before, after = document("0%"), document("0%")
+    rule = {"name": "pros", "when": {"plan": "pro"}, "serve": "on"}
+    after["flags"]["base"] = {"rules": [rule]}
+    seen = people()
+    for number, one in enumerate(seen.contexts):
+        one.context["country"] = ("DE", "DE", "FR", "FR")[number % 4]
+    wide = Recording(seen.contexts, {"l.1": frozenset({"key", "plan", "country"})})
+    found = whatif.what_if(before, after, wide, [("flags", "base")], NOW)
+    (by_plan,) = found.groups
+    assert by_plan.attribute == "plan"
+    assert [(one.value, one.moved, one.n) for one in by_plan.groups] == [
+        ("pro", 100, 100),
+        ("free", 0, 100),
+    ]
+    assert by_plan.difference == 1.0
+
+
+def test_moves_in_both_directions_are_both_told() -> None:
+    """A segment that turns around moves people there and back."""
+    before, after = document("5%"), document("5%", plan="free")
+    moved = [("segments", "s"), ("flags", "other")]
+    found = whatif.what_if(before, after, people(), moved, NOW)
+    assert found.sentence in (
+        "200 of 200 recorded contexts move: 100 off → on, 100 on → off.",
+        "200 of 200 recorded contexts move: 100 on → off, 100 off → on.",
+    )
 
 
 def test_the_same_document_moves_nobody() -> None:

@@ -11,8 +11,11 @@ from flagloop.document.yamlfile import parse
 from flagloop.document.yamlwrite import flow_text, scalar_text
 from flagloop.errors import DocumentError
 
-KINDS = ("text", "texts", "percent", "percents", "constant", "constants", "value", "boolean")
-"""How the text of a field is read; `value` is any YAML."""
+KINDS = (
+    *("text", "texts", "percent", "percents", "weight"),
+    *("constant", "constants", "value", "boolean"),
+)
+"""How the text of a field is read; `value` is any YAML, an empty `weight` is 0%."""
 
 
 def read(kind: str, text: str) -> Any:
@@ -28,6 +31,8 @@ def read(kind: str, text: str) -> Any:
             return words(text) or None
         case "percent":
             return percent(text) or None
+        case "weight":
+            return percent(text) or "0%"
         case "percents":
             return [percent(word) for word in words(text)] or None
         case "constant":

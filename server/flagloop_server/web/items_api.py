@@ -196,14 +196,34 @@ class Move(records.Record, frozen=True):
     n: int
 
 
+class Group(records.Record, frozen=True):
+    """Of the `n` recorded contexts with this value so many move."""
+
+    value: str
+    moved: int
+    n: int
+
+
+class Breakdown(records.Record, frozen=True):
+    """Who moves, by an attribute; `others` is how many values are left out."""
+
+    attribute: str
+    groups: list[Group]
+    others: int
+
+
 class Effect(records.Record, frozen=True):
-    """What recorded contexts would get; `unjudged` names rules that cannot be known, and why."""
+    """What recorded contexts would get; `unjudged` names rules that cannot be known, and why.
+
+    `groups` tell by which attributes those who move differ most from those who stay.
+    """
 
     contexts: int
     period: str
     sentence: str
     moves: list[Move]
     unjudged: list[str]
+    groups: list[Breakdown]
 
 
 class Proposal(records.Record, frozen=True):

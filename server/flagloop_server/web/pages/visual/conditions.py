@@ -172,7 +172,14 @@ def _test(board: Board, path: Path, operator: str, constant: Any, *, short: bool
     values = f"values:{attribute}" if attribute in board.known.values else ""
     return TestRow(
         identity(place),
-        Field(place, "attribute", attribute, "", "attribute", suggest="attributes"),
+        Field(
+            place,
+            "attribute",
+            attribute,
+            do="attribute",
+            problems=() if attribute else problems,
+            suggest="attributes",
+        ),
         Field(place, "operator", operator, "", "operator", offered(names, operator)),
         Field(
             place,
@@ -180,7 +187,7 @@ def _test(board: Board, path: Path, operator: str, constant: Any, *, short: bool
             "true" if constant is True else typed.written(constant),
             do="constant",
             choices=EXISTS if operator == "exists" else (),
-            problems=problems,
+            problems=problems if attribute else (),
             suggest="" if several else values,
             hint="separated by commas" if several else "",
         ),

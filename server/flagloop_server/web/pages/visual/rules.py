@@ -137,7 +137,7 @@ def split_card(board: Board, raw: Any, path: Path, variants: Sequence[str]) -> S
         pairs = [(str(n), w, (*path, place, 1)) for place, (n, w) in enumerate(listed)]
     for name, weight, place in pairs:
         shown = board.shown(weight, "percent")
-        found = Field(place, f"weight of {name}", shown, "percent", problems=board.take(place))
+        found = Field(place, f"weight of {name}", shown, "weight", problems=board.take(place))
         parts.append(PartRow(name, found))
     free = tuple(name for name in variants if name not in {name for name, _, _ in pairs})
     rest, whole = remaining([weight for _, weight, _ in pairs])
