@@ -38,7 +38,7 @@ class Push(wire.Body, frozen=True):
     reason: str = ""
 
 
-class Kill(wire.Body, frozen=True):
+class KillReason(wire.Body, frozen=True):
     """Why; more than white space."""
 
     reason: str = ""
@@ -138,7 +138,7 @@ def _preview(env: str, change: Change, who: Identity) -> records.Pushed:
 
 
 @operation(blueprint.post, "/flags/<flag>/kill", may="kill")
-def kill(env: str, flag: str, who: Identity, body: Kill) -> records.Applied:
+def kill(env: str, flag: str, who: Identity, body: KillReason) -> records.Applied:
     """Serve `off` to everyone; a reason is required."""
     if not body.reason.strip():
         raise BadRequest("a kill needs a reason")

@@ -230,7 +230,7 @@ def live(env: str, flag: str) -> Live:
 
 
 @operation(blueprint.get, "/archive", may="view")
-def archive(env: str) -> Archive:
+def archived(env: str) -> Archive:
     """The archived flags."""
     rows = application().store.archived_flags(env)
     return Archive(

@@ -113,7 +113,7 @@ class Decision(records.Record, frozen=True, omit_defaults=True):
     missing_unit: bool = False
 
 
-class Place(records.Record, frozen=True):
+class UnitPosition(records.Record, frozen=True):
     """Where a unit fell: `at` and the edges, of 2^32; `by` names what was asked."""
 
     by: str
@@ -123,14 +123,14 @@ class Place(records.Record, frozen=True):
     text: str
 
 
-class Reason(records.Record, frozen=True):
+class ExplainedStep(records.Record, frozen=True):
     """One step on the way to a decision."""
 
     kind: Literal["flag", "killed", "requires", "holdout", "rule", "default"]
     name: str
     outcome: Literal["served", "passed", "not reached"]
     why: str
-    positions: list[Place]
+    positions: list[UnitPosition]
 
 
 class Moment(records.Record, frozen=True):
@@ -152,7 +152,7 @@ class Explanation(Moment, frozen=True, kw_only=True):
     """Why a flag decides so, step by step."""
 
     decision: Decision
-    steps: list[Reason]
+    steps: list[ExplainedStep]
 
 
 @operation(blueprint.get, "/reports/compare", may="view")
@@ -223,10 +223,10 @@ def _moment(scene: playground.Scene) -> dict[str, Any]:
     }
 
 
-def _reason(step: Reached) -> Reason:
+def _reason(step: Reached) -> ExplainedStep:
     places = [_place(one) for one in step.positions]
-    return Reason(step.kind, step.name, step.outcome, step.why, places)
+    return ExplainedStep(step.kind, step.name, step.outcome, step.why, places)
 
 
-def _place(one: Position) -> Place:
-    return Place(one.by, one.at, one.low, one.high, one.render())
+def _place(one: Position) -> UnitPosition:
+    return UnitPosition(one.by, one.at, one.low, one.high, one.render())

@@ -13,7 +13,9 @@ from flagloop_server.web import (
     csrf,
     errors,
     flags_api,
+    instances_api,
     items_api,
+    openapi,
     pages,
     places_api,
     reports_api,
@@ -42,8 +44,9 @@ def create_site(app: Application) -> Flask:
     site.after_request(headers)
     csrf.register(site)
     errors.register(site)
-    for module in (places_api, admin_api, flags_api, items_api, reports_api):
+    for module in (places_api, admin_api, flags_api, instances_api, items_api, reports_api):
         site.register_blueprint(module.blueprint)
+    site.register_blueprint(openapi.blueprint)
     pages.register(site)
     return site
 
