@@ -1,9 +1,12 @@
 // Replaces each [data-live] with the fragment at that address, every few seconds while the page
-// is seen. A failed request leaves the last numbers and says so. What changed in [data-announce]
-// is told to screen readers, once, and nothing else.
+// is seen; soon again while it holds [data-live-soon]. A failed request leaves the last numbers and
+// says so. What changed in [data-announce] is told to screen readers, once, and nothing else.
 
 const EVERY = 4000;
+const SOON = 250;
 
+const asking = new WeakSet();
+const soon = new WeakMap();
 let pressed = false;
 
 function announcement(place) {
@@ -12,6 +15,8 @@ function announcement(place) {
 
 async function refresh(place) {
   const note = place.querySelector("[data-live-note]");
+  if (asking.has(place)) return;
+  asking.add(place);
   try {
     const answer = await fetch(place.dataset.live, { headers: { Accept: "text/html" } });
     if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
@@ -21,8 +26,18 @@ async function refresh(place) {
     place.innerHTML = html;
     const after = announcement(place);
     if (before !== after) document.getElementById("announcer").textContent = after;
+    hurry(place);
   } catch {
     if (note) note.textContent = " The server does not answer; these are the last numbers.";
+  } finally {
+    asking.delete(place);
+  }
+}
+
+function hurry(place) {
+  clearTimeout(soon.get(place));
+  if (!document.hidden && place.querySelector("[data-live-soon]")) {
+    soon.set(place, setTimeout(() => refresh(place), SOON));
   }
 }
 
@@ -32,6 +47,7 @@ export function startLive() {
   addEventListener("pointerup", () => setTimeout(() => (pressed = false)));
   addEventListener("pointercancel", () => (pressed = false));
   for (const place of document.querySelectorAll("[data-live]")) {
+    hurry(place);
     setInterval(() => {
       if (!document.hidden) refresh(place);
     }, EVERY);

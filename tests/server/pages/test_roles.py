@@ -26,6 +26,8 @@ NEEDS = {
     "flag_list": "viewer",
     "flag_page": "viewer",
     "flag_live": "viewer",
+    "instances": "viewer",
+    "instances_live": "viewer",
     "flag_history": "viewer",
     "history": "viewer",
     "revision": "viewer",

@@ -21,12 +21,13 @@ def register(flask: Flask) -> None:
         flags,
         frame,
         history,
+        instances,
         live,
         places,
         proposals,
     )
 
-    for module in (access, flags, live, proposals, editor, history, places):
+    for module in (access, flags, instances, live, proposals, editor, history, places):
         assert module.__name__.startswith(__name__)  # imported for its routes
     frame.prepare(flask)
     flask.register_blueprint(frame.blueprint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,15 +13,16 @@ from flagloop.document.problem import did_you_mean
 from flagloop.errors import NotFoundError
 from flagloop_server import overview
 from flagloop_server.definitions import definitions
+from flagloop_server.obedience import Obedience, look
 from flagloop_server.staleness import settled_flags
-from flagloop_server.store import Environment, StoredDocument, now_ms
+from flagloop_server.store import Environment, RevisionRow, StoredDocument, now_ms
 from flagloop_server.store.events import Usage
 from flagloop_server.web import application
 from flagloop_server.web.identity import Identity
 from flagloop_server.web.pages.frame import blueprint, enter, fragment
 
-RECENT_MS = 120_000
-"""An instance that was heard of within this time counts as running."""
+RECENT = 20
+"""How many changes of a flag are looked through for its kill."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +50,12 @@ def subject(env: Environment, who: Identity, key: str) -> Subject:
 
 
 def state(seen: Subject) -> dict[str, Any]:
-    """The first lines: who gets what, who changed it last, who has the change."""
+    """The first lines: who gets what, who changed it last, who obeys."""
     store = application().store
     now = now_ms()
     key = seen.flag.key
-    last = store.revisions(seen.env.key, section="flags", key=key, limit=1)
-    instances = store.events.instances(seen.env.id)
-    running = [one for one in instances if now - one.last_seen_ms <= RECENT_MS]
-    lineage, needed = seen.stored.lineage, seen.stored.item_revisions.get(("flags", key), 0)
+    changed = store.revisions(seen.env.key, section="flags", key=key, limit=RECENT)
+    last = changed[0] if changed else None
     return {
         "row": overview.flag_row(
             seen.flag,
@@ -64,10 +64,17 @@ def state(seen: Subject) -> dict[str, Any]:
             now,
             settled_flags(store, seen.stored, seen.document).get(key),
         ),
-        "changed": last[0] if last else None,
-        "instances": len(running),
-        "reached": sum(overview.has_revision(one.revision, lineage, needed) for one in running),
+        "changed": last,
+        "told": _obeyed(seen, changed),
     }
+
+
+def _obeyed(seen: Subject, changed: Sequence[RevisionRow]) -> Obedience | None:
+    """Who has the kill of a flag that is killed, and the last change of any other."""
+    kills = [one for one in changed if one.action == "kill" and seen.flag.killed is not None]
+    asked = [*kills, *changed][:1]
+    app = application()
+    return look(app.store, app.instances, seen.env.key, asked[0].number) if asked else None
 
 
 def usage(seen: Subject) -> dict[str, Any]:

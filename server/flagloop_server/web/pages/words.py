@@ -38,6 +38,7 @@ GLOSSARY: dict[str, str] = {
     "environment": "A separate document with its own keys and people, such as production.",
     "canary": "A flag whose rollout is on its way.",
     "stale": "A flag that looks ready to be removed, with the reason why.",
+    "instance": "One process of an application that decides by this server's rules.",
     "ledger": "The record of every change and decision; each row is chained to the one before.",
     "recorded contexts": "A sample of the contexts that applications asked about, kept so that a "
     "change can be tried before it is saved.",
