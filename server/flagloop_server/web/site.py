@@ -15,6 +15,7 @@ from flagloop_server.web import (
     flags_api,
     instances_api,
     items_api,
+    openapi,
     pages,
     places_api,
     reports_api,
@@ -45,6 +46,7 @@ def create_site(app: Application) -> Flask:
     errors.register(site)
     for module in (places_api, admin_api, flags_api, instances_api, items_api, reports_api):
         site.register_blueprint(module.blueprint)
+    site.register_blueprint(openapi.blueprint)
     pages.register(site)
     return site
 
