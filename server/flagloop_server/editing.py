@@ -8,6 +8,7 @@ from typing import Any
 
 from flagloop.document.schema import namers
 from flagloop_server import changes as change
+from flagloop_server.disturbance import disturbed
 from flagloop_server.drafts import Clash, Side, merge_texts
 from flagloop_server.itemtext import key_of
 from flagloop_server.proposals import text_of
@@ -99,6 +100,14 @@ def starter(section: str) -> str:
 def named_by(mapping: Mapping[str, Any], ref: Ref) -> list[Ref]:
     """The items that name one, in the document's order."""
     return namers(mapping).get(ref, [])
+
+
+def disturbed_without(mapping: Mapping[str, Any], ref: Ref) -> tuple[str, ...]:
+    """The running experiments that its removal would disturb, in words."""
+    section, key = ref
+    items = mapping.get(section) or {}
+    rest = {name: item for name, item in items.items() if name != key}
+    return tuple(str(one) for one in disturbed(mapping, {**mapping, section: rest}, [ref]))
 
 
 def meanwhile(

@@ -77,6 +77,7 @@ class RuleRow:
     took: int
     part: float | None
     is_rollout: bool = False
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +202,7 @@ def rule_rows(flag: Flag, document: Document, usage: Usage) -> list[RuleRow]:
                 took=took,
                 part=took / total if total else None,
                 is_rollout=rule.rollout is not None,
+                paused=rule.rollout is not None and rule.rollout.paused,
             )
         )
     return rows

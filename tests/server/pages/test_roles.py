@@ -39,6 +39,8 @@ NEEDS = {
     "undo": "editor",
     "share_page": "editor",
     "save_share": "editor",
+    "pause_rollout": "editor",
+    "resume_rollout": "editor",
     "new_flag": "editor",
     "edit_flag": "editor",
     "new_item": "editor",

@@ -15,7 +15,14 @@ from flagloop.errors import ConfigError, ConflictError, DocumentError, NotFoundE
 from flagloop_server import changes as change
 from flagloop_server.disturbance import DisturbedError, guarded
 from flagloop_server.drafts import Side
-from flagloop_server.editing import Edited, Meanwhile, meanwhile, named_by, starter
+from flagloop_server.editing import (
+    Edited,
+    Meanwhile,
+    disturbed_without,
+    meanwhile,
+    named_by,
+    starter,
+)
 from flagloop_server.proposals import Proposal, text_of
 from flagloop_server.store import Environment
 from flagloop_server.web import application
@@ -36,6 +43,7 @@ class Seen:
     before: str = ""
     refusal: str = ""
     forced: bool = False
+    why: str = ""
 
 
 def _known_section(section: str) -> str:
@@ -107,11 +115,13 @@ def save_edit(environment: str) -> ResponseReturnValue:
         applied = application().changes.apply(planned, who.actor, reason(), expected=expected)
     except DocumentError as error:
         shown = Proposal(problems=tuple(error.problems))
-        return _editor(env, who, edited, Seen(422, shown))
+        return _editor(env, who, edited, Seen(422, shown, why=reason()))
     except DisturbedError as error:
-        return _refused(env, who, edited, Seen(409, refusal=str(error)))
+        return _refused(env, who, edited, Seen(409, refusal=str(error), why=reason()))
     except ConfigError as error:
-        return _refused(env, who, edited, Seen(400, refusal=str(error), forced=forced))
+        return _refused(
+            env, who, edited, Seen(400, refusal=str(error), forced=forced, why=reason())
+        )
     except ConflictError as error:
         found = meanwhile(application().store, env.key, edited)
         if found is None:
@@ -186,6 +196,7 @@ def _editor(env: Environment, who: Identity, edited: Edited, seen: Seen) -> Resp
         values["done"] = confirmation(stored, ref, request.args.get("done", type=whole))
         values["named_by"] = named_by(stored.document.mapping, ref)
         values["exists"] = ref in stored.document.items
+        values["disturbs"] = disturbed_without(stored.document.mapping, ref)
     if who.user is None:
         raise BadRequest("the editor is for people")
     return page(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from flask import request, url_for
+from flask import current_app, request, url_for
 from flask.typing import ResponseReturnValue
 
 from flagloop_server import changes as change
 from flagloop_server import overview, undoing
 from flagloop_server.definitions import definitions
+from flagloop_server.editing import disturbed_without, named_by
 from flagloop_server.itemtext import dedented
 from flagloop_server.staleness import settled_flags
-from flagloop_server.store import now_ms
+from flagloop_server.store import Environment, now_ms
 from flagloop_server.web import application
+from flagloop_server.web.identity import identity
 from flagloop_server.web.pages import live
 from flagloop_server.web.pages.confirmation import confirmation
 from flagloop_server.web.pages.frame import (
@@ -86,8 +88,24 @@ def flag_page(environment: str, flag: str) -> ResponseReturnValue:
         done=confirmation(seen.stored, ("flags", flag), request.args.get("done", type=whole)),
         notes=take_notes(),
         open_kill="kill" in request.args,
+        promote_to=_promote_to(env, flag),
+        named_by=named_by(seen.stored.document.mapping, ("flags", flag)),
+        disturbs=disturbed_without(seen.stored.document.mapping, ("flags", flag)),
     )
     return drop_notes(response)
+
+
+def _promote_to(env: Environment, flag: str) -> list[tuple[str, str]]:
+    """The other environments that this person may change, with the page that compares the two."""
+    if "pages.compare" not in current_app.view_functions:
+        return []
+    who = identity()
+    others = [one.key for one in application().store.environments() if one.key != env.key]
+    return [
+        (name, url_for("pages.compare", environment=env.key, other=name) + f"#flags.{flag}")
+        for name in others
+        if who is not None and who.may("edit", name)
+    ]
 
 
 @blueprint.post("/environments/<environment>/flags/<flag>/kill")

@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 from flagloop.document.merge import item_diff
 from flagloop.errors import NotFoundError
 from flagloop_server import changes as change
+from flagloop_server.disturbance import guarded
 from flagloop_server.store import Environment
 from flagloop_server.undoing import can_be_undone
 from flagloop_server.web import application
@@ -119,7 +120,8 @@ def save_revert(environment: str) -> ResponseReturnValue:
     section, key = request.form.get("section", ""), request.form.get("key", "")
     planned = _revert(environment, section, key, number)
     why = reason() or f"back to revision {number}"
-    applied = application().changes.apply(planned, who.actor, why)
+    guard = guarded(planned, force="force" in request.form)
+    applied = application().changes.apply(guard, who.actor, why)
     if section == "flags" and (section, key) in applied.document.document.items:
         return back_to_flag(environment, key, applied)
     return redirect(

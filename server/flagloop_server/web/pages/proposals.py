@@ -14,6 +14,7 @@ from flagloop.errors import ConflictError, NotFoundError
 from flagloop_server import changes as change
 from flagloop_server import overview, proposals
 from flagloop_server.definitions import definitions
+from flagloop_server.disturbance import DisturbedError, guarded
 from flagloop_server.proposals import ItemDiff, Proposal, text_of
 from flagloop_server.store import Environment
 from flagloop_server.web import application
@@ -74,6 +75,24 @@ def _share(
     return page("share.html", env, status, row=row, **values)
 
 
+@blueprint.post("/environments/<environment>/flags/<flag>/pause/<rule>")
+def pause_rollout(environment: str, flag: str, rule: str) -> ResponseReturnValue:
+    """Hold a rollout at its stage; never conflicts."""
+    _, who = enter("edit", environment)
+    planned = change.pause(environment, flag, rule)
+    applied = application().changes.apply(planned, who.actor, reason())
+    return back_to_flag(environment, flag, applied)
+
+
+@blueprint.post("/environments/<environment>/flags/<flag>/resume/<rule>")
+def resume_rollout(environment: str, flag: str, rule: str) -> ResponseReturnValue:
+    """Let a paused rollout go on."""
+    _, who = enter("edit", environment)
+    planned = change.resume(environment, flag, rule)
+    applied = application().changes.apply(planned, who.actor, reason())
+    return back_to_flag(environment, flag, applied)
+
+
 @blueprint.post("/environments/<environment>/flags/<flag>/share/<rule>")
 def save_share(environment: str, flag: str, rule: str) -> ResponseReturnValue:
     """Move the share of a rule (of a rollout: its stage), unless the flag is not as it was seen."""
@@ -81,10 +100,13 @@ def save_share(environment: str, flag: str, rule: str) -> ResponseReturnValue:
     share = _percent_text(request.form.get("share", ""))
     opened = request.form.get("opened", type=whole)
     expected = None if opened is None else {("flags", flag): opened}
-    planned = change.set_share(environment, flag, rule, share)
+    forced = "force" in request.form
+    planned = guarded(change.set_share(environment, flag, rule, share), force=forced)
     app = application()
     try:
         applied = app.changes.apply(planned, who.actor, reason(), expected)
+    except DisturbedError as error:
+        return _share(env, flag, rule, share, 409, refusal=str(error), why=reason())
     except ConflictError:
         last = app.store.revisions(environment, section="flags", key=flag, limit=1)
         told = {"conflict": True, "other": last[0] if last else None, "why": reason()}
