@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -90,6 +91,7 @@ def notes(bench: Bench) -> list[str]:
     postgres = middle(bench.found, "idle peer", "postgres_mb")
     if postgres:
         said.append(f"PostgreSQL of the idle Unleash: {postgres:,.0f} MB (PSS)")
+    said += [f"failed: {failure}" for failure in bench.failures]
     refused = sum(run["refused"] for run in bench.found.get("ingest", ()))
     if refused:
         said.append(f"ingest refused {refused:.0f} requests")
@@ -111,6 +113,7 @@ def main() -> None:
     parser.add_argument("--log", type=Path, help="a log of 10 million events; made if absent")
     parser.add_argument("--json", type=Path, metavar="FILE", help="every figure of every run")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all that runs is ended
     began, on = time.monotonic(), machine()
     unleash, missing = peer(options)
     try:

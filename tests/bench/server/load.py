@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +16,8 @@ from server.client import loaded
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parents[2].parent / "shared" / "bench" / "server"
 CLIENT = SHARED / "loadclient.py"
-PATIENCE = 180
+PATIENCE = 120
+"""Seconds after which a load client is ended that should be long over."""
 
 Figures = dict[str, float]
 
@@ -38,10 +40,11 @@ class Load:
             text=True,
         )
         assert self._process.stdout is not None
+        self._guard = threading.Timer(PATIENCE, self._process.kill)
+        self._guard.start()
         said = self._process.stdout.readline()
         if said != "ready\n":
-            self._process.kill()
-            self._process.wait()
+            self.__exit__(None, None, None)
             raise RuntimeError(f"the load client did not begin: {arguments[:2]} {said}")
 
     def __enter__(self) -> Load:
@@ -53,6 +56,7 @@ class Load:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._guard.cancel()
         self._process.kill()
         self._process.wait()
 
@@ -64,7 +68,7 @@ class Load:
 
     def result(self) -> dict[str, Any]:
         """Both JSON objects as one, when it is over."""
-        out, _ = self._process.communicate(timeout=PATIENCE)
+        out, _ = self._process.communicate()
         if self._process.returncode:
             raise RuntimeError(f"the load client failed: {out}")
         found: dict[str, Any] = {}

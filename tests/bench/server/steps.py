@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import statistics
+import subprocess
+import sys
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -11,7 +14,7 @@ from typing import Any
 
 import ingest
 from server.load import Figures, Load, Target, authorized, cores, memory, requests
-from server.unleash import Unleash
+from server.unleash import PeerMissingError, Unleash
 
 from server import ours
 
@@ -19,7 +22,7 @@ SHARE = "/api/v1/admin/environments/production/flags/flag-0/rules/rollout/share"
 FIFTY_KB, THOUSAND = 477, 1_000
 """So many flags of ours make a snapshot of 50 KB; and those of the start."""
 
-PEERED = ("start", "idle", "not-modified", "snapshot", "kill", "ingest")
+PEERED = ("start", "idle", "not-modified", "snapshot", "kill", "ingest", "ack")
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Bench:
     log: Path | None
     unleash: Unleash | None
     found: dict[str, list[Figures]] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
     folders: dict[int, ours.Folder] = field(default_factory=dict)
 
     def wants(self, *rows: str) -> bool:
@@ -56,7 +60,9 @@ class Bench:
         return not self.only or not self.only.isdisjoint(rows)
 
     def note(self, row: str, **figures: float) -> None:
-        """Keep the figures of one run."""
+        """Keep the figures of one run, and tell that there are some."""
+        shown = ", ".join(f"{name} {value:,.2f}" for name, value in figures.items())
+        print(f"  {row}: {shown}", file=sys.stderr, flush=True)
         self.found.setdefault(row, []).append(figures)
 
     def folder(self, flags: int = FIFTY_KB) -> ours.Folder:
@@ -67,20 +73,28 @@ class Bench:
 
 
 def a_round(bench: Bench) -> None:
-    """One run of each row, in turn."""
-    start(bench)
+    """One run of each row, in turn; Unleash is there only while it is measured."""
+    steps = (start, start_peer, idle, snapshots, kills, counts, rest, *STREAMS, *EVENTS)
+    for step in steps:
+        try:
+            step(bench)
+        except (OSError, RuntimeError, subprocess.SubprocessError, PeerMissingError) as error:
+            bench.failures.append(f"{step.__name__}: {error}")
+            print(f"  {bench.failures[-1]}", file=sys.stderr, flush=True)
+
+
+def start_peer(bench: Bench) -> None:
+    """Unleash's start."""
     if bench.unleash is not None and bench.wants(*PEERED):
         seconds = bench.unleash.start()
-        bench.note("start peer", seconds=seconds)
-    idle(bench)
-    snapshots(bench)
-    kills(bench)
+        if seconds:
+            bench.note("start peer", seconds=seconds)
+
+
+def rest(bench: Bench) -> None:
+    """Unleash ends, so that it takes nothing from what follows."""
     if bench.unleash is not None:
-        counts(bench, bench.unleash)
         bench.unleash.rest()
-    streams(bench)
-    many_streams(bench)
-    events(bench)
 
 
 def start(bench: Bench) -> None:
@@ -130,16 +144,20 @@ def kills(bench: Bench) -> None:
         return
     folder = bench.folder()
     with folder.serving() as server:
-        for took in ours.kill_times(server, folder.admin, bench.plan.kills):
-            bench.note("kill", ms=took)
+        bench.note("kill", **spread(ours.kill_times(server, folder.admin, bench.plan.kills)))
     if bench.unleash is not None:
-        for took in bench.unleash.toggle_times():
-            bench.note("kill peer", ms=took)
+        bench.note("kill peer", **spread(bench.unleash.toggle_times()))
 
 
-def counts(bench: Bench, peer: Unleash) -> None:
+def spread(times: list[float]) -> Figures:
+    """Median and worst of a list."""
+    return {"ms": statistics.median(times), "max_ms": max(times), "times": len(times)}
+
+
+def counts(bench: Bench) -> None:
     """What Unleash takes in: counts of flags, acknowledged from memory."""
-    if not bench.wants("ingest"):
+    peer = bench.unleash
+    if peer is None or not bench.wants("ingest", "ack"):
         return
     asked = ["ingest", f"{peer.url}/api/client/metrics", *authorized(peer.key)]
     asked += ["-c", "16", "--shape", "unleash", "-d", str(bench.plan.seconds)]
@@ -155,28 +173,37 @@ def counts(bench: Bench, peer: Unleash) -> None:
 
 
 def streams(bench: Bench) -> None:
-    """A change to 1,000 streams: on an idle machine, while 304s or ingest saturate it."""
-    if not bench.wants("streams", "streams-304", "streams-ingest", "memory"):
-        return
-    seconds = bench.plan.loaded
-    with bench.folder().serving() as server:
-        key = authorized(f"Bearer {server.key}")
-        if bench.wants("streams", "memory"):
+    """A change to 1,000 streams on an idle machine."""
+    if bench.wants("streams"):
+        with bench.folder().serving() as server:
             bench.note("streams", **changed(bench, server, 1_000))
-        if bench.wants("streams-304"):
-            load = ["snapshot", server.url + ours.RULESET, *key, "--etag", "-d", str(seconds)]
+
+
+def streams_304(bench: Bench) -> None:
+    """The same while 304s saturate the machine."""
+    if bench.wants("streams-304"):
+        with bench.folder().serving() as server:
+            load = ["snapshot", server.url + ours.RULESET, "--etag"]
             bench.note("streams-304", **changed(bench, server, 1_000, load))
-        if bench.wants("streams-ingest"):
-            load = ["ingest", f"{server.url}/api/v1/events", *key, "-c", "16", "-d", str(seconds)]
-            load += ["--batch", "200", "--requests", str(int(400 * seconds))]
+
+
+def streams_ingest(bench: Bench) -> None:
+    """The same while ingest saturates it."""
+    if bench.wants("streams-ingest"):
+        with bench.folder().serving() as server:
+            load = ["ingest", f"{server.url}/api/v1/events", "-c", "16", "--batch", "200"]
+            load += ["--requests", str(int(400 * bench.plan.loaded))]
             bench.note("streams-ingest", **changed(bench, server, 1_000, load))
 
 
-def many_streams(bench: Bench) -> None:
-    """A change to 5,000 streams, on a server that had none before."""
+def streams_many(bench: Bench) -> None:
+    """A change to 5,000 streams, and the memory that they take."""
     if bench.wants("streams-5000", "memory"):
         with bench.folder().serving() as server:
             bench.note("streams-5000", **changed(bench, server, bench.plan.many))
+
+
+STREAMS = (streams, streams_304, streams_ingest, streams_many)
 
 
 def changed(
@@ -184,7 +211,7 @@ def changed(
 ) -> Figures:
     """Changes to so many streams, maybe while another load client is at work."""
     with ExitStack() as stack:
-        other = stack.enter_context(Load(server, *load)) if load else None
+        other = stack.enter_context(Load(server, *load, *loaded(bench, server))) if load else None
         client = stack.enter_context(Load(server, *stream_client(bench, server, number)))
         if other is not None:
             other.go()
@@ -202,6 +229,11 @@ def changed(
         "connect_s": found["connect_s"],
         **(beside(found, under) if under else cores(found)),
     }
+
+
+def loaded(bench: Bench, server: ours.Server) -> list[str]:
+    """How the other load client comes in, and how long it is at work."""
+    return [*authorized(f"Bearer {server.key}"), "-d", str(bench.plan.loaded)]
 
 
 def beside(found: dict[str, Any], under: dict[str, Any]) -> Figures:
@@ -224,21 +256,31 @@ def stream_client(bench: Bench, server: ours.Server, number: int) -> list[str]:
     return [*asked, "--match", "event: change"]
 
 
-def events(bench: Bench) -> None:
-    """Durable ingest beside its floor, into an empty log and into one that holds many events."""
-    plan = bench.plan
+def floor(bench: Bench) -> None:
+    """Bare executemany of the same rows."""
     if bench.wants("ingest"):
-        bench.note("ingest floor", per_s=ingest.floor(bench.place, plan.floor))
+        bench.note("ingest floor", per_s=ingest.floor(bench.place, bench.plan.floor))
+
+
+def fresh(bench: Bench) -> None:
+    """Durable ingest into an empty log."""
     if bench.wants("ingest", "ack", "held"):
         with bench.folder().serving() as server:
-            bench.note("ingest", **taken(ingest.measure(server, plan.seconds)))
+            bench.note("ingest", **taken(ingest.measure(server, bench.plan.seconds)))
+
+
+def held(bench: Bench) -> None:
+    """Durable ingest into a log that holds many events."""
     if bench.wants("held"):
         server = ours.Server(held_log(bench), bench.folder().key)
         try:
             server.settle()
-            bench.note("held", **taken(ingest.measure(server, plan.seconds)))
+            bench.note("held", **taken(ingest.measure(server, bench.plan.seconds)))
         finally:
             server.stop()
+
+
+EVENTS = (floor, fresh, held)
 
 
 def taken(found: Any) -> Figures:

@@ -84,7 +84,7 @@ def ratio_of(row: Row, found: Found) -> float | None:
     pairs = list(zip(mine, theirs, strict=False))
     if not pairs:
         return None
-    if len(mine) != len(theirs) or row.key == "kill":
+    if len(mine) != len(theirs):  # some failed: no telling which belong together
         ours, other = middle(found, row.runs, row.figure), middle(found, row.by, row.figure)
         return ours / other if ours is not None and other else None
     return statistics.median(a[row.figure] / b[row.figure] for a, b in pairs)
