@@ -64,13 +64,13 @@ class Obedience:
 
     @property
     def complete(self) -> bool:
-        """Whether nobody is missing of those who can have it."""
-        return all(state in ("current", "own rules") for _, state in self.states)
+        """Whether there is somebody, and nobody is missing who should have said so."""
+        return bool(self.states) and not self.count("late") and not self.count("stale")
 
     @property
     def settled(self) -> bool:
         """Whether waiting longer would tell nothing new."""
-        return self.complete or not self.count("late")
+        return not self.count("late")
 
     def count(self, state: State) -> int:
         """How many are in that state."""

@@ -97,6 +97,13 @@ class Admin:
         path = f"{self._flag(flag)}/rules/{quote(rule, safe='')}/share"
         return self._call("POST", path, {"share": percent, "reason": reason})
 
+    def obedience(self, revision: int) -> dict[str, Any]:
+        """Who has a revision: sentence, complete, settled, instances, reached, seconds, missing."""
+        answer = self._call("GET", f"{self._place}/revisions/{revision}/instances")
+        if not isinstance(answer.get("sentence"), str):
+            raise TransportError(f"{self.url} sent no word about who obeys")
+        return answer
+
     @property
     def _place(self) -> str:
         return f"/environments/{quote(self.environment, safe='')}"

@@ -27,6 +27,8 @@ Exit codes:
   2  wrong usage: an option, argument or environment variable
   3  conflict: somebody else changed the same, nothing was applied
   4  the server: not reachable, an error, or the key may not do that
+  5  it is done, but when the time of --wait was over some instance had not
+     said that it obeys, or none was known
 
 \b
 Environment: FLAGLOOP_URL, FLAGLOOP_KEY, FLAGLOOP_ENV stand for --url, --key,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -9,36 +11,65 @@ import click
 from flagloop.commands.api import Admin
 from flagloop.commands.options import json_option, read_percent, server_options
 from flagloop.commands.output import print_json
+from flagloop.errors import TransportError
 
+MISSING = 5
+"""The exit code when the time to wait ran out before all obeyed."""
+WAIT = 15.0
+"""Seconds that `--wait` waits by itself: a poll and a bit."""
+LONGEST_WAIT = 86_400.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.5
+
+
+def _seconds(_: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """The number; a word in its place is most likely the flag."""
+    try:
+        seconds = None if value is None else float(value)
+    except ValueError:
+        message = f"{value!r} is no number of seconds: put the flag before --wait"
+        raise click.BadParameter(message, param=param) from None
+    if seconds is not None and not 0 <= seconds <= LONGEST_WAIT:
+        raise click.BadParameter(f"{value} is not from 0 to {LONGEST_WAIT:g}", param=param)
+    return seconds
+
+
+wait_option = click.option(
+    "--wait",
+    is_flag=False,
+    flag_value=str(WAIT),
+    callback=_seconds,
+    metavar="[SECONDS]",
+    help=f"Wait until every instance obeys, {WAIT:g} s at most or so long; 5 if one does not.",
+)
 reason_option = click.option("--reason", default="", help="Why; kept in the audit log.")
 
 
 @click.command()
 @click.argument("flag")
 @click.option("--reason", required=True, help="Why; shown beside the flag and kept.")
+@wait_option
 @server_options
 @json_option
-def kill(
-    *, flag: str, reason: str, url: str | None, key: str | None, env: str | None, as_json: bool
-) -> None:
+def kill(*, flag: str, reason: str, wait: float | None, as_json: bool, **server: Any) -> None:
     """Serve a flag's `off` to everyone, now."""
-    answer = Admin(url, key, env).kill(flag, reason)
+    admin = Admin(**server)
+    answer = admin.kill(flag, reason)
     done = f"killed {flag}" if answer.get("changed") else f"{flag} was killed already"
-    _tell(answer, done, f"undo with: flagloop restore {flag}", as_json)
+    _tell(answer, done, f"undo with: flagloop restore {flag}", as_json, _obeyed(admin, wait))
 
 
 @click.command()
 @click.argument("flag")
 @reason_option
+@wait_option
 @server_options
 @json_option
-def restore(
-    *, flag: str, reason: str, url: str | None, key: str | None, env: str | None, as_json: bool
-) -> None:
+def restore(*, flag: str, reason: str, wait: float | None, as_json: bool, **server: Any) -> None:
     """Undo a kill: the flag's rules decide again."""
-    answer = Admin(url, key, env).restore(flag, reason)
+    admin = Admin(**server)
+    answer = admin.restore(flag, reason)
     done = f"restored {flag}" if answer.get("changed") else f"{flag} was not killed"
-    _tell(answer, done, "", as_json)
+    _tell(answer, done, "", as_json, _obeyed(admin, wait))
 
 
 @click.command()
@@ -69,11 +100,51 @@ def share(
     _tell(answer, done, "", as_json)
 
 
-def _tell(answer: dict[str, Any], done: str, then: str, as_json: bool) -> None:
+Obeyed = Callable[[int], dict[str, Any]]
+"""Waits until a revision is obeyed; the server's last word about that."""
+
+
+def _tell(
+    answer: dict[str, Any], done: str, then: str, as_json: bool, obeyed: Obeyed | None = None
+) -> None:
+    """What became of a change and, if that is wanted, who obeys; exits 5 if somebody does not."""
+    if not as_json:
+        place = f"{answer.get('environment')}, revision {answer.get('revision')}"
+        click.echo(f"{done} ({place})")
+        if then:
+            click.echo(then)
+    if obeyed is not None:
+        # Said first what is done: the server may fall silent now.
+        answer["obedience"] = told = obeyed(int(answer["revision"]))
+        if not as_json:
+            click.echo(told["sentence"])
     if as_json:
         print_json(answer)
-        return
-    place = f"{answer.get('environment')}, revision {answer.get('revision')}"
-    click.echo(f"{done} ({place})")
-    if then:
-        click.echo(then)
+    if obeyed is not None and not told.get("complete"):
+        click.get_current_context().exit(MISSING)
+
+
+def _obeyed(admin: Admin, seconds: float | None) -> Obeyed | None:
+    """How to wait for obedience, None where that is not wanted."""
+    if seconds is None:
+        return None
+    limit = seconds
+
+    def ask(revision: int) -> dict[str, Any]:
+        end = time.monotonic() + limit
+        pause = FIRST_PAUSE
+        while True:
+            trouble: TransportError | None = None
+            try:
+                told = admin.obedience(revision)
+            except TransportError as problem:
+                trouble = problem
+            left = end - time.monotonic()
+            if left <= 0 or (trouble is None and told.get("complete")):
+                if trouble is not None:
+                    raise trouble
+                return told
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    return ask

@@ -179,3 +179,78 @@ def test_the_wrong_sort_of_key_is_told_at_once(run: Run, key: str) -> None:
     result = run("kill", "a", "--reason", "x", env={"FLAGLOOP_URL": URL, "FLAGLOOP_KEY": key})
     assert result.exit_code == 2
     assert "needs an admin key" in result.stderr
+
+
+def obedience(complete: bool, **more: Any) -> dict[str, Any]:
+    """The server's answer to who obeys."""
+    sentence = "off on 2 of 2 instances in 42 ms" if complete else "off on 1 of 2 instances; ..."
+    return {"sentence": sentence, "complete": complete, "settled": complete, **more}
+
+
+OBEYED = f"{PLACE}/revisions/9/instances"
+
+
+@pytest.mark.parametrize(("verb", "told"), [("kill", "killed"), ("restore", "restored")])
+@responses.activate
+def test_wait_tells_when_all_obey(run: Run, verb: str, told: str) -> None:
+    """It asks again until then, and the exit code is 0."""
+    responses.post(f"{PLACE}/flags/a/{verb}", json=done())
+    responses.get(OBEYED, json=obedience(False))
+    responses.get(OBEYED, status=503)
+    responses.get(OBEYED, json=obedience(True))
+    result = run(verb, "a", "--reason", "x", *ON, "--wait")
+    assert result.exit_code == 0
+    assert result.output.startswith(f"{told} a (production, revision 9)\n")
+    assert result.output.endswith("off on 2 of 2 instances in 42 ms\n")
+
+
+@responses.activate
+def test_wait_ends_with_5_when_somebody_is_missing(run: Run) -> None:
+    """After the time that it was given; the kill is told all the same."""
+    responses.post(f"{PLACE}/flags/a/kill", json=done())
+    responses.get(OBEYED, json=obedience(False))
+    result = run("kill", "a", "--reason", "x", *ON, "--wait", "0")
+    assert result.exit_code == 5
+    assert "killed a (production" in result.output
+    assert result.output.endswith("off on 1 of 2 instances; ...\n")
+
+
+@responses.activate
+def test_wait_with_json_adds_who_obeys(run: Run) -> None:
+    """One mapping: the change, and the last word about it."""
+    responses.post(f"{PLACE}/flags/a/kill", json=done())
+    responses.get(OBEYED, json=obedience(False, missing=[{"id": "i-1"}]))
+    result = run("kill", "a", "--reason", "x", *ON, "--wait=0", "--json")
+    assert result.exit_code == 5
+    found = json.loads(result.stdout)
+    assert found["changed"] is True
+    assert found["obedience"]["missing"] == [{"id": "i-1"}]
+
+
+@responses.activate
+def test_a_server_that_falls_silent_after_the_kill_is_an_error(run: Run) -> None:
+    """What is done was said before; an older server cannot tell who obeys."""
+    responses.post(f"{PLACE}/flags/a/kill", json=done())
+    responses.get(OBEYED, status=502)
+    result = run("kill", "a", "--reason", "x", *ON, "--wait", "0")
+    assert result.exit_code == 4
+    assert "killed a (production, revision 9)" in result.output
+    responses.replace(responses.GET, OBEYED, json={"what": 1})
+    result = run("kill", "a", "--reason", "x", *ON, "--wait", "0")
+    assert result.exit_code == 4
+    assert "no word about who obeys" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--wait", "a"), "put the flag before --wait"),
+        (("a", "--wait=-1"), "is not from 0"),
+        (("a", "--wait", "nan"), "is not from 0"),
+    ],
+)
+def test_a_time_that_is_none_is_wrong_usage(run: Run, words: tuple[str, ...], says: str) -> None:
+    """Nothing is sent."""
+    result = run("kill", *words, "--reason", "x", *ON)
+    assert result.exit_code == 2
+    assert says in result.stderr
