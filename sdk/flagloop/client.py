@@ -146,7 +146,10 @@ class Client(Assembly):
             return self._failed(flag, problem)
 
     def value(self, flag: str, user: User, default: Any) -> Any:
-        """The value of the variant that `user` gets; `default` when none is served."""
+        """The value of the variant that `user` gets; `default` when none is served.
+
+        A JSON object or list is the one that all users of the variant get: copy it to change it.
+        """
         decision = self.decide(flag, user)
         return default if decision.variant is None else decision.value
 

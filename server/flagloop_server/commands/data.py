@@ -20,6 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_DATA = Path("flagloop-data")
 COMMAND = Actor("command", "flagloop")
+DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 NO_ADDRESS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
 
 
@@ -72,7 +73,9 @@ def told() -> Iterator[None]:
         if isinstance(problem, OSError) and problem.errno in NO_ADDRESS:
             message = f"{problem.strerror}; choose another --port (0 takes a free one) or --host"
             raise click.ClickException(message) from None
-        raise click.ClickException(f"the data cannot be used: {problem}") from None
+        code = getattr(problem, "sqlite_errorcode", 0) & 0xFF
+        more = "; 'flagloop doctor' says which file and what to do" if code in DAMAGED else ""
+        raise click.ClickException(f"the data cannot be used: {problem}{more}") from None
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -200,6 +200,26 @@ def test_a_damaged_database(data: Path, clock: Clock, name: str) -> None:
     assert name in found["integrity"].text
 
 
+@pytest.mark.parametrize("name", ["config.db", "events.db"])
+def test_a_database_that_was_emptied(data: Path, clock: Clock, name: str) -> None:
+    """No earlier flagloop made it: it is lost."""
+    for path in data.glob(f"{name}*"):
+        path.unlink()
+    (data / name).touch(0o600)
+    finding = told(data, clock.now)
+    assert (finding.check, finding.text) == ("integrity", f"{name} is empty")
+    assert "restore" in finding.do
+
+
+def test_other_commands_send_to_the_doctor_when_a_database_is_damaged(data: Path) -> None:
+    """SQLite does not say which one it is."""
+    (data / "events.db").write_bytes(b"x" * 20_000)
+    listed = CliRunner().invoke(cli, ["keys", "list", "--data", str(data)])
+    assert listed.exit_code == 1
+    assert "'flagloop doctor' says which file" in listed.output
+    assert "events.db cannot be read" in run(data, code=1).output
+
+
 def test_documents_whose_parts_are_gone_or_altered(data: Path, clock: Clock) -> None:
     """SQLite finds nothing wrong with them."""
     write(data / "config.db", "UPDATE chunk SET text = text || ' # x' WHERE kind = 'item'")

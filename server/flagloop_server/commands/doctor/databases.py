@@ -28,8 +28,11 @@ def file_findings(connection: sqlite3.Connection, name: str) -> Iterator[Finding
     if found:
         yield problem("integrity", f"{name} is damaged: {some(found)}", RESTORE)
         return
-    yield ok("integrity", f"{name} is whole")
     applied, known = inspection.schema(connection, name), inspection.known_schema(name)
+    if not applied:
+        yield problem("integrity", f"{name} is empty", RESTORE)
+        return
+    yield ok("integrity", f"{name} is whole")
     newer = [one for one in applied if one not in known]
     older = [one for one in known if one not in applied]
     if newer:
