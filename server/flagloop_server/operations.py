@@ -5,8 +5,9 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
+from flagloop_server import obedience
 from flagloop_server.telemetry import Metrics, Reading, gauge
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Operations:
         """Every metric, as of now."""
         yield from self._edge()
         yield from self._snapshots()
+        yield from self._instances()
         yield from self._events()
 
     def _edge(self) -> Iterator[Reading]:
@@ -111,6 +113,24 @@ class Operations:
             ("environment",),
             tuple(((item.environment,), float(len(item.plain.body))) for item in snapshots),
         )
+
+    def _instances(self) -> Iterator[Reading]:
+        app = self._app
+        counts: Counter[tuple[str, str]] = Counter()
+        for environment in app.store.environments():
+            told = obedience.look(app.store, app.instances, environment.key)
+            for state in get_args(obedience.State):
+                counts[environment.key, state] = told.count(state)
+        yield Reading(
+            "flagloop_instances",
+            "Processes that decide by this server, by how they stand to its revision.",
+            "gauge",
+            ("environment", "state"),
+            tuple((labels, float(n)) for labels, n in counts.items()),
+        )
+        text = "Instances for which there was no room in the list."
+        unlisted = (((), float(app.instances.unlisted)),)
+        yield Reading("flagloop_instances_unlisted", text, "counter", (), unlisted)
 
     def _events(self) -> Iterator[Reading]:
         stats = self._app.events.stats()
