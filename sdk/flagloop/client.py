@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from flagloop.observation import Observation
 
 
+LINGER = 0.3
+"""Seconds that `close` waits at most for definitions that are being asked for: of no use then."""
+
+
 class Client(Assembly):
     """Decides flags in this process and reports what it decided.
 
@@ -260,7 +264,7 @@ class Client(Assembly):
         # A request that hangs must not eat the time in which events can still be delivered.
         self._refresh.stop(0.0)
         delivered = self._delivery is None or self._delivery.close(timeout)
-        self._refresh.stop(max(0.0, end - time.monotonic()))
+        self._refresh.stop(max(0.0, min(LINGER, end - time.monotonic())))
         if self._presence is not None and delivered:
             self._presence.leave(max(0.0, end - time.monotonic()))
         if self._transport is not None:
