@@ -80,6 +80,61 @@ def test_examples_are_bodies_that_are_taken(app: Application) -> None:
         msgspec.convert(words.EXAMPLES[name], kind)
 
 
+FLAGS = """\
+version: 1
+flags:
+  new_checkout:
+    rules:
+      - {name: canary, share: 5%, serve: on}
+  cta_color:
+    variants: {control: blue, treatment: green}
+    default: control
+    rules:
+      - {name: half, share: 25%, serve: treatment}
+      - {name: climb, rollout: {to: treatment, stages: [1%, 100%]}}
+  old_banner: {}
+  new_logo: {}
+  gone: {}
+"""
+
+PATHS = {
+    "env": "production",
+    "flag": "cta_color",
+    "rule": "half",
+    "section": "flags",
+    "key": "new_checkout",
+    "revision": "2",
+    "email": "ana@example.com",
+}
+ELSEWHERE = {
+    "undo": {"revision": "3"},
+    "unarchive": {"flag": "gone"},
+    "pause": {"rule": "climb"},
+    "resume": {"rule": "climb"},
+}
+
+
+@pytest.mark.parametrize("name", sorted(words.EXAMPLES.keys() - {"events"}))
+def test_every_example_is_done(app: Application, call: Any, name: str) -> None:
+    """What the document shows as a body works as it stands, and the answer has its form."""
+    from flagloop_server import changes as change
+    from flagloop_server.store import SYSTEM
+
+    app.changes.apply(change.push("production", FLAGS), SYSTEM, "")
+    app.changes.apply(change.archive_flag("production", "gone"), SYSTEM, "")
+    app.auth.create_user("ana@example.com", "Ana", {}, SYSTEM)
+    if name != "create_environment":
+        app.store.create_environment("staging", SYSTEM)
+        app.changes.apply(change.push("staging", FLAGS), SYSTEM, "")
+    _, secret = app.store.create_key("*", "admin", "key", SYSTEM, role="admin")
+    (route,) = [one for one in routes(app.flask) if one.operation.name == name]
+    path = route.path.format(**{**PATHS, **ELSEWHERE.get(name, {})})
+    body = json.dumps(words.EXAMPLES[name]).encode()
+    answer = call(app.asgi, route.method, path, [("authorization", f"Bearer {secret}")], body)
+    assert answer.status == route.operation.status, answer.body
+    msgspec.json.decode(answer.body, type=route.operation.answer)
+
+
 def test_the_forms_of_the_edge_are_those_that_it_reads_and_sends(
     app: Application, call: Any
 ) -> None:

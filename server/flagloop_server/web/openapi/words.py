@@ -58,7 +58,7 @@ _PUT = {"do": "put", "section": "flags", "key": "new_checkout"}
 _TEXT = "new_checkout:\n  rules:\n    - {name: canary, share: 25%, serve: on}\n"
 
 EXAMPLES: dict[str, dict[str, Any]] = {
-    "push": {"text": "version: 1\n\nflags:\n  new_checkout: {}\n", "base": 12, "dry_run": True},
+    "push": {"text": "version: 1\n\nflags:\n  new_checkout: {}\n", "base": 2, "dry_run": True},
     "kill": {"reason": "checkout fails on Safari"},
     "restore": {"reason": "fixed in 2.3.1"},
     "archive": {"reason": "removed from the code"},
@@ -69,27 +69,27 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "revert": {"reason": "back to Friday", "state": False},
     "undo": {"reason": "wrong environment"},
     "archive_flags": {"flags": ["old_banner", "new_logo"], "reason": "not evaluated for 60 days"},
-    "put_item": {"text": _TEXT, "expected": 12, "reason": "wider canary"},
+    "put_item": {"text": _TEXT, "expected": 2, "reason": "wider canary"},
     "remove_item": {"reason": "not used"},
-    "revert_item": {"revision": 12, "reason": "back to Friday"},
+    "revert_item": {"revision": 2, "reason": "back to Friday"},
     "change": {
         "steps": [
             {**_PUT, "text": _TEXT},
             {"do": "share", "flag": "cta_color", "rule": "half", "share": "50%"},
         ],
-        "expected": [{"section": "flags", "key": "new_checkout", "revision": 12}],
+        "expected": [{"section": "flags", "key": "new_checkout", "revision": 2}],
         "reason": "launch",
     },
     "preview": {
         "steps": [{"do": "promote", "from": "staging", "section": "flags", "key": "new_checkout"}]
     },
     "validate": {"steps": [{**_PUT, "text": _TEXT}]},
-    "decide": {"context": {"key": "u-42", "country": "DE"}, "at": 1_790_000_000_000},
+    "decide": {"context": {"key": "u-42", "country": "DE"}},
     "explain": {"flag": "cta_color", "context": {"key": "u-42", "country": "DE"}},
     "create_environment": {"key": "staging"},
     "edit_environment": {"production": True},
     "create_key": {"kind": "admin", "name": "laptop", "role": "editor"},
-    "invite": {"email": "ana@example.com", "name": "Ana", "roles": {"production": "editor"}},
+    "invite": {"email": "ben@example.com", "name": "Ben", "roles": {"production": "editor"}},
     "edit_person": {"roles": {"*": "viewer"}},
     "events": {
         "events": [
