@@ -10,7 +10,7 @@ from flask import render_template
 from flask.typing import ResponseReturnValue
 
 from flagloop.document.problem import Path, Problem, errors, path_text
-from flagloop.document.schema import SECTIONS
+from flagloop.document.schema import SECTIONS, WORDS
 from flagloop.errors import DocumentError, NotFoundError
 from flagloop_server.definitions import definitions
 from flagloop_server.drafts import Desk, Draft, Step, edit_draft, read_draft
@@ -99,6 +99,7 @@ def drawn(env: Environment, edited: Edited, stored: StoredDocument) -> dict[str,
         "known": found,
         "cards": cards_of(draft, found, stored),
         "visual": edited.section in VISUAL,
+        "words": WORDS[edited.section.removesuffix("s")],
         "told": [told(one, draft.section, draft.key) for one in shown(draft)],
     }
 

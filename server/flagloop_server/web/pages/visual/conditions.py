@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from flagloop.document.problem import Path, Problem
+from flagloop.document.yamlwrite import flow_text
 from flagloop_server.drafts import typed
-from flagloop_server.drafts.conditions import EITHER, LISTS, tests_of
+from flagloop_server.drafts.conditions import EITHER, LISTS, read_constant, tests_of
 from flagloop_server.web.pages.visual.board import Board, Field, identity, offered
 
 OPERATORS = (
@@ -39,7 +40,7 @@ OPERATORS = (
     ("starts_with_ci", "starts with, in any case"),
     ("ends_with_ci", "ends with, in any case"),
 )
-"""What an operator is called; the word of the document stands behind it."""
+"""The words of the document with what they are called."""
 
 GROUPS = {"all": "all of these", "any": "at least one of these", "not": "not"}
 EXISTS = (("true", "present"), ("false", "missing"))
@@ -168,7 +169,6 @@ def _test(board: Board, path: Path, operator: str, constant: Any, *, short: bool
     problems = board.take(path if short else place)
     attribute = str(path[-1])
     several = operator in LISTS or (operator in EITHER and isinstance(constant, list))
-    names = [(name, f"{label} · {name}") for name, label in OPERATORS]
     values = f"values:{attribute}" if attribute in board.known.values else ""
     return TestRow(
         identity(place),
@@ -180,11 +180,11 @@ def _test(board: Board, path: Path, operator: str, constant: Any, *, short: bool
             problems=() if attribute else problems,
             suggest="attributes",
         ),
-        Field(place, "operator", operator, "", "operator", offered(names, operator)),
+        Field(place, "operator", operator, "", "operator", offered(OPERATORS, operator)),
         Field(
             place,
             "values" if several else "value",
-            "true" if constant is True else typed.written(constant),
+            shown(operator, constant),
             do="constant",
             choices=EXISTS if operator == "exists" else (),
             problems=problems if attribute else (),
@@ -193,6 +193,17 @@ def _test(board: Board, path: Path, operator: str, constant: Any, *, short: bool
         ),
         kind_of(constant),
     )
+
+
+def shown(operator: str, constant: Any) -> str:
+    """A constant as it would be typed: quotes only where it would be read as something else."""
+    entries = constant if isinstance(constant, list) else [constant]
+    if all(isinstance(one, str) for one in entries):
+        plain = ", ".join(entries)
+        found = read_constant(operator, plain, constant)
+        if found == constant and flow_text(found) == flow_text(constant):
+            return plain
+    return typed.written(constant)
 
 
 def kind_of(constant: Any) -> str:
