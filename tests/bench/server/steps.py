@@ -299,12 +299,15 @@ def held_log(bench: Bench) -> Path:
     """A server's folder whose log holds the many events, made once."""
     folder = bench.place / "held"
     if not folder.exists():
+        made = bench.place / "held.db"
+        if bench.log is not None and bench.log.exists():
+            shutil.copy(bench.log, made)
+        else:
+            ingest.fill(made, bench.plan.held)
+            if bench.log is not None:
+                shutil.copy(made, bench.log)
         shutil.copytree(bench.folder().data, folder)
         for file in folder.glob("events.db*"):
             file.unlink()
-        kept = bench.log
-        if kept is None or not kept.exists():
-            ingest.fill(kept or folder / "events.db", bench.plan.held)
-        if kept is not None:
-            shutil.copy(kept, folder / "events.db")
+        made.rename(folder / "events.db")
     return folder
