@@ -21,6 +21,9 @@ import pytest
 import requests
 
 from flagloop import Client
+from helpers.application import Application
+from helpers.proxy import Proxy
+from helpers.real import Real
 
 KEY = "fl_srv_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
@@ -320,3 +323,31 @@ def new_site(tmp_path: Path) -> Iterator[Callable[[Any], Site]]:
 def site(shared_server: Any, new_site: Callable[[Any], Site]) -> Site:
     """A new environment of the shared server."""
     return new_site(shared_server)
+
+
+@pytest.fixture
+def real(tmp_path: Path, start_server: Any) -> Real:
+    """A real server with a document and keys of its own."""
+    return Real(tmp_path / "data", start_server)
+
+
+@pytest.fixture
+def proxy(real: Real) -> Iterator[Proxy]:
+    """What lies between SDKs and the real server."""
+    with Proxy(real.port).running() as running:
+        yield running
+
+
+@pytest.fixture
+def application(real: Real) -> Iterator[Callable[..., Application]]:
+    """`application(url=..., **options)`: one in a process of its own, with streams of its SDKs."""
+    made: list[Application] = []
+
+    def make(url: str = real.url, *, streams: bool = True, **options: Any) -> Application:
+        made.append(Application(url, real.key, **options))
+        assert not streams or made[-1]("all_have", None, "stream", 20) is not None
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.kill()

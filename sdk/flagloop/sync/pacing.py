@@ -33,7 +33,8 @@ class Pacing:
     """Knows when the stream and the poll are due, from how they went.
 
     Begins with a poll, unless `polled`, since a poll also works where no stream gets through.
-    `proven` says that one has got through. `clock` gives monotonic seconds, `spread` a number of [0, 1).
+    `proven` says that one has got through. `clock` gives monotonic seconds, `spread` a number
+    of [0, 1).
     """
 
     def __init__(
