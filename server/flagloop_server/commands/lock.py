@@ -21,9 +21,9 @@ def sole_server(data: Path, *, url: str = "", restoring: bool = False) -> Iterat
     """Hold the folder (made when missing) for this server; most commands do not ask for it.
 
     `url` is where people reach it, for `served_url`.
-    Raises BlockingIOError where another server holds it, other OSErrors for the disk and for a
-    folder whose restore was cut off (not when `restoring`). The lock is the kernel's, so it ends
-    with its process, however that ended; the file stays.
+    Raises BlockingIOError where another server holds it, other OSErrors for the disk and (not when
+    `restoring`) for a folder whose restore was cut off or that lost its config.db. The lock is the
+    kernel's, so it ends with its process, however that ended; the file stays.
     """
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(data / NAME, os.O_RDWR | os.O_CREAT, 0o600)
@@ -37,16 +37,25 @@ def sole_server(data: Path, *, url: str = "", restoring: bool = False) -> Iterat
             process, *_ = _lines(descriptor)
             whose = f" (process {process})" if process else ""
             raise BlockingIOError(f"another server runs on {data}{whose}") from None
-        if not restoring and (data / UNFINISHED).exists():
-            raise OSError(
-                f"a restore into {data} was cut off, do it again:"
-                f" flagloop backup restore FILE --data {data} --force"
-            )
+        if not restoring:
+            _refuse_half(data)
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n{url}\n".encode())
         yield
     finally:
         os.close(descriptor)
+
+
+def _refuse_half(data: Path) -> None:
+    """OSError for a folder in which a server would begin anew beside the events of another."""
+    again = f"flagloop backup restore FILE --data {data} --force"
+    if (data / UNFINISHED).exists():
+        raise OSError(f"a restore into {data} was cut off, do it again: {again}")
+    if (data / "events.db").exists() and not (data / "config.db").exists():
+        raise OSError(
+            f"{data} has lost its config.db: restore a backup ({again}), or take events.db away to"
+            " begin anew"
+        )
 
 
 def holder(data: Path) -> str | None:
