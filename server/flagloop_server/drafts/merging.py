@@ -73,7 +73,7 @@ class _Merger:
         self, path: Path, base: dict[str, Any], mine: dict[str, Any], theirs: dict[str, Any]
     ) -> dict[str, Any]:
         merged = {}
-        for word in dict.fromkeys([*mine, *theirs]):
+        for word in _woven(list(mine), list(theirs)):
             sides = (one.get(word, ABSENT) for one in (base, mine, theirs))
             found = self.value((*path, word), *sides)
             if found is not ABSENT:
@@ -154,7 +154,7 @@ def _touch(one: Edit, other: Edit) -> bool:
 
 
 def _woven(first: Sequence[str], second: Sequence[str]) -> list[str]:
-    """The names of `first` in its order, those of `second` alone behind their predecessor."""
+    """The words of `first` in its order, those of `second` alone behind their predecessor."""
     order = list(first)
     before = ""
     for name in second:
