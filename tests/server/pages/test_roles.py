@@ -7,75 +7,9 @@ from typing import Any
 import pytest
 
 from flagloop_server.app import Application
-
-OPEN = {
-    "glossary",
-    "icon",
-    "set_theme",
-    "setup",
-    "setup_page",
-    "sign_in",
-    "sign_in_by_link",
-    "sign_in_link_page",
-    "sign_in_page",
-    "sign_out",
-    "static",
-}
-ANYBODY_SIGNED_IN = {"account", "change_password", "environment_list", "start"}
-NEEDS = {
-    "flag_list": "viewer",
-    "flag_page": "viewer",
-    "flag_live": "viewer",
-    "instances": "viewer",
-    "instances_live": "viewer",
-    "flag_history": "viewer",
-    "history": "viewer",
-    "revision": "viewer",
-    "document": "viewer",
-    "document_text": "viewer",
-    "audit": "viewer",
-    "kill_flag": "editor",
-    "restore_flag": "editor",
-    "undo": "editor",
-    "share_page": "editor",
-    "save_share": "editor",
-    "pause_rollout": "editor",
-    "resume_rollout": "editor",
-    "new_flag": "editor",
-    "edit_flag": "editor",
-    "new_item": "editor",
-    "edit_item": "editor",
-    "remove_item": "editor",
-    "draft": "editor",
-    "preview_edit": "editor",
-    "save_edit": "editor",
-    "revert_page": "editor",
-    "save_revert": "editor",
-    "keys": "admin",
-    "create_key": "admin",
-    "revoke_key": "admin",
-    "create_environment": "owner",
-    "change_environment": "owner",
-    "check_audit": "owner",
-    "people": "owner",
-    "invite": "owner",
-    "change_person": "owner",
-}
-"""Endpoint -> the least role; `owner` stands for admin of every environment."""
+from helpers.routes import ANYBODY_SIGNED_IN, NEEDS, OPEN, VALUES
 
 ORDER = ("nobody", "viewer", "editor", "admin", "owner")
-VALUES = {
-    "environment": "production",
-    "flag": "cta_color",
-    "rule": "half",
-    "section": "flags",
-    "key": "cta_color",
-    "number": "2",
-    "email": "viewer-production@example.com",
-    "filename": "flagloop.css",
-    "part": "state",
-    "token": "none",
-}
 NOT_DONE = {303, 401, 403}
 
 
@@ -92,7 +26,7 @@ def pages_of(app: Application) -> list[tuple[str, str, str]]:
 
 
 def test_each_route_has_a_least_role(shop: Application) -> None:
-    """A new route without a line in the table above fails here."""
+    """A new route without a line in tests/helpers/routes.py fails here."""
     endpoints = {endpoint for endpoint, _, _ in pages_of(shop)}
     assert endpoints == OPEN | ANYBODY_SIGNED_IN | set(NEEDS)
 
