@@ -12,7 +12,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,8 @@ import requests
 
 from flagloop import Client
 from helpers.application import Application
+from helpers.loopback import Request, serving
+from helpers.loopback import plainly as respond
 from helpers.proxy import Proxy
 from helpers.real import Real
 
@@ -35,7 +36,7 @@ FLAGS = {
     }
 }
 
-Answer = Callable[["Stage", BaseHTTPRequestHandler], None]
+Answer = Callable[["Stage", Request], None]
 
 
 class Stage:
@@ -67,64 +68,49 @@ class Stage:
         return sum(row["n"] for batch in self.batches for row in batch["counts"])
 
 
-def reply(handler: BaseHTTPRequestHandler, status: int, body: bytes, **headers: str) -> None:
-    """One whole answer."""
-    handler.send_response(status)
-    for name, value in headers.items():
-        handler.send_header(name.replace("_", "-"), value)
-    handler.send_header("Content-Length", str(len(body)))
-    handler.end_headers()
-    handler.wfile.write(body)
-
-
-def serve_ruleset(stage: Stage, handler: BaseHTTPRequestHandler) -> None:
+def serve_ruleset(stage: Stage, handler: Request) -> None:
     """The snapshot, or 304."""
     etag = f'"{stage.mapping["revision"]}"'
     if handler.headers.get("If-None-Match") == etag:
-        reply(handler, 304, b"", ETag=etag)
+        respond(handler, b"", 304, ETag=etag)
     else:
-        reply(handler, 200, json.dumps(stage.mapping).encode(), ETag=etag)
+        respond(handler, json.dumps(stage.mapping).encode(), ETag=etag)
 
 
-def take_events(stage: Stage, handler: BaseHTTPRequestHandler) -> None:
+def take_events(stage: Stage, handler: Request) -> None:
     """Accept everything."""
-    body: bytes = handler.body  # type: ignore[attr-defined]
+    body = handler.body
     if handler.headers.get("Content-Encoding") == "gzip":
         body = gzip.decompress(body)
     stage.batches.append(json.loads(body))
     accepted = len(stage.batches[-1]["events"])
     answer = {"accepted": accepted, "duplicate": 0, "rejected": []}
-    reply(handler, 200, json.dumps(answer).encode())
+    respond(handler, json.dumps(answer).encode())
 
 
 def plainly(status: int, body: bytes = b"", **headers: str) -> Answer:
     """An answer of a status and a body."""
 
-    def answer(stage: Stage, handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(status)
-        for name, value in headers.items():
-            handler.send_header(name.replace("_", "-"), value)
-        handler.send_header("Content-Length", str(len(body)))
-        handler.end_headers()
-        handler.wfile.write(body)
+    def answer(stage: Stage, handler: Request) -> None:
+        respond(handler, body, status, **headers)
 
     return answer
 
 
-def hang(stage: Stage, handler: BaseHTTPRequestHandler) -> None:
+def hang(stage: Stage, handler: Request) -> None:
     """No answer as long as the test runs."""
     handler.close_connection = True
     stage.hanging.set()
     stage.release.wait(30)
 
 
-def cut(stage: Stage, handler: BaseHTTPRequestHandler) -> None:
+def cut(stage: Stage, handler: Request) -> None:
     """Half of an answer, then nothing."""
     handler.close_connection = True
     handler.wfile.write(b'HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n{"format": 1,')
 
 
-def closed(stage: Stage, handler: BaseHTTPRequestHandler) -> None:
+def closed(stage: Stage, handler: Request) -> None:
     """The connection ends without a word."""
     handler.close_connection = True
 
@@ -151,45 +137,19 @@ FAULTS = {
 }
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say what went wrong; that a client hangs up is what tests want."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
-
-
 @pytest.fixture
 def stage() -> Iterator[Stage]:
     """A running server."""
+    made = Stage("")
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def answer(handler: Request) -> None:
+        made.asked[handler.path] += 1
+        part = made.events if handler.command == "POST" else made.ruleset
+        part(made, handler)
 
-        def answer(self) -> None:
-            self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            stage.asked[self.path] += 1
-            part = stage.ruleset if self.command == "GET" else stage.events
-            try:
-                part(stage, self)
-            except ConnectionError:
-                self.close_connection = True
-
-        do_GET = do_POST = answer
-
-        def log_message(self, *args: Any) -> None:
-            """Tests are quiet."""
-
-    server = _Server(("127.0.0.1", 0), Handler)
-    stage = Stage(f"http://127.0.0.1:{server.server_address[1]}")
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield stage
-    stage.release.set()
-    server.shutdown()
-    server.server_close()
-    thread.join(5)
+    with serving(answer) as made.url:
+        yield made
+        made.release.set()
 
 
 @pytest.fixture

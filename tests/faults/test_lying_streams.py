@@ -8,37 +8,21 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
 
 from flagloop import Client
+from helpers.loopback import Request, begin, send
 
-Lie = Callable[[BaseHTTPRequestHandler], None]
-HEAD = {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"}
+Lie = Callable[[Request], None]
 KILLED = {"color": {"killed": True, "variants": {"x": "black"}, "default": "x", "off": "x"}}
-
-
-def begin(handler: BaseHTTPRequestHandler, status: int = 200, **headers: str) -> None:
-    """The head of an answer that ends with its connection."""
-    handler.close_connection = True
-    handler.send_response(status)
-    for name, value in {**HEAD, "Connection": "close", **headers}.items():
-        handler.send_header(name.replace("_", "-"), value)
-    handler.end_headers()
-
-
-def send(handler: BaseHTTPRequestHandler, data: bytes) -> None:
-    """One chunk."""
-    handler.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
-    handler.wfile.flush()
 
 
 def saying(*texts: bytes) -> Lie:
     """A stream of a good first frame and then this."""
 
-    def lie(handler: BaseHTTPRequestHandler) -> None:
+    def lie(handler: Request) -> None:
         begin(handler)
         for text in (b":\n\n", *texts):
             send(handler, text)
@@ -62,13 +46,13 @@ def snapshot(**words: Any) -> bytes:
     return frame("snapshot", {"format": 1, "revision": "s.2", "flags": KILLED, **words})
 
 
-def torn(handler: BaseHTTPRequestHandler) -> None:
+def torn(handler: Request) -> None:
     """A chunk that says it is longer than what comes."""
     begin(handler)
     handler.wfile.write(b"fffff\r\n:\n\n" + snapshot()[:-10])
 
 
-def no_chunks(handler: BaseHTTPRequestHandler) -> None:
+def no_chunks(handler: Request) -> None:
     """Chunks that are none."""
     begin(handler)
     handler.wfile.write(b"zz\r\n" + snapshot())
@@ -77,7 +61,7 @@ def no_chunks(handler: BaseHTTPRequestHandler) -> None:
 def endless(piece: bytes) -> Lie:
     """The same again and again, until the reader has had enough."""
 
-    def lie(handler: BaseHTTPRequestHandler) -> None:
+    def lie(handler: Request) -> None:
         begin(handler)
         send(handler, b":\n\nevent: snapshot\n")
         for _ in range(2000):  # 128 MB
@@ -86,13 +70,13 @@ def endless(piece: bytes) -> Lie:
     return lie
 
 
-def page(handler: BaseHTTPRequestHandler) -> None:
+def page(handler: Request) -> None:
     """What a captive portal answers to whatever is asked."""
     begin(handler, Content_Type="text/html; charset=utf-8")
     send(handler, b"<html><body>Welcome! Please accept our terms.</body></html>")
 
 
-def portal(handler: BaseHTTPRequestHandler) -> None:
+def portal(handler: Request) -> None:
     """A redirect to a portal."""
     begin(handler, 302, Location="http://portal.example/login?to=/api/v1/stream")
 
@@ -135,7 +119,7 @@ def test_a_lie_changes_no_decision(stage: Any, connect: Any, until: Any, name: s
     lies = threading.Event()
     lies.set()
 
-    def answer(stage: Any, handler: BaseHTTPRequestHandler) -> None:
+    def answer(stage: Any, handler: Request) -> None:
         if handler.path != "/api/v1/stream":
             truth(stage, handler)
         elif lies.is_set():
@@ -166,7 +150,7 @@ def test_a_lie_changes_no_decision(stage: Any, connect: Any, until: Any, name: s
 def test_a_stream_of_lies_is_told(stage: Any, connect: Any, until: Any, name: str) -> None:
     """When it lies on, polls bring the truth, and the status names what came."""
 
-    def answer(stage: Any, handler: BaseHTTPRequestHandler) -> None:
+    def answer(stage: Any, handler: Request) -> None:
         (LIES[name] if handler.path == "/api/v1/stream" else lambda one: truth(stage, one))(handler)
 
     truth, stage.ruleset = stage.ruleset, answer
@@ -185,7 +169,7 @@ def test_a_change_of_another_revision_fetches_the_snapshot(
 ) -> None:
     """A wrong base, a wrong lineage: what is true is asked for, never put together."""
 
-    def answer(stage: Any, handler: BaseHTTPRequestHandler) -> None:
+    def answer(stage: Any, handler: Request) -> None:
         if handler.path != "/api/v1/stream":
             truth(stage, handler)
             return

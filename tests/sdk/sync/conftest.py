@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import queue
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ import pytest
 from flagloop.sync.live import Live
 from flagloop.sync.source import ServerSource, Snapshot
 from flagloop.sync.transport import Transport
+from helpers.loopback import Request, begin, plainly, send, serving
 
 KEY = "fl_srv_x"
 
@@ -28,27 +27,22 @@ class Loopback:
 
     url: str
     seen: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
-    answer: Callable[[BaseHTTPRequestHandler], None] = lambda handler: handler.send_error(500)
+    answer: Callable[[Request], None] = lambda handler: handler.send_error(500)
     released: threading.Event = field(default_factory=threading.Event)
     answered: threading.Event = field(default_factory=threading.Event)
 
     def body(self, body: bytes, status: int = 200, **headers: str) -> None:
         """Answer every request with this body."""
 
-        def answer(handler: BaseHTTPRequestHandler) -> None:
-            handler.send_response(status)
-            for name, value in headers.items():
-                handler.send_header(name.replace("_", "-"), value)
-            handler.send_header("Content-Length", str(len(body)))
-            handler.end_headers()
-            handler.wfile.write(body)
+        def answer(handler: Request) -> None:
+            plainly(handler, body, status, **headers)
 
         self.answer = answer
 
     def raw(self, *parts: bytes, hang: bool = False) -> None:
         """Answer with these bytes as they are; with `hang` keep the connection open then."""
 
-        def answer(handler: BaseHTTPRequestHandler) -> None:
+        def answer(handler: Request) -> None:
             handler.close_connection = True
             for part in parts:
                 handler.wfile.write(part)
@@ -59,79 +53,25 @@ class Loopback:
         self.answer = answer
 
 
-class Server(ThreadingHTTPServer):
-    """A server whose clients may hang up on it."""
-
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say what went wrong, but that a client that gave up is gone is what tests want."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
-
-
 @pytest.fixture
 def loopback() -> Iterator[Loopback]:
     """A running loopback server."""
-    server = Server(("127.0.0.1", 0), BaseHTTPRequestHandler)
-    place = Loopback(f"http://127.0.0.1:{server.server_address[1]}")
+    place = Loopback("")
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def handle_one(self) -> None:
-            length = int(self.headers.get("Content-Length", 0))
-            body = self.rfile.read(length)
-            place.seen.append((self.command, self.path, dict(self.headers), body))
-            try:
-                place.answer(self)
-            except (BrokenPipeError, ConnectionResetError):
-                self.close_connection = True
+    def answer(request: Request) -> None:
+        headers = dict(request.headers)
+        place.seen.append((request.command, request.path, headers, request.body))
+        try:
+            place.answer(request)
+        finally:
             place.answered.set()
 
-        do_GET = do_HEAD = do_POST = handle_one
-
-        def log_message(self, *args: Any) -> None:
-            """Tests are quiet."""
-
-    server.RequestHandlerClass = Handler
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield place
-    place.released.set()
-    server.shutdown()
-    server.server_close()
-    thread.join(5)
+    with serving(answer) as place.url:
+        yield place
+        place.released.set()
 
 
-Answer = Callable[[BaseHTTPRequestHandler], None]
-
-
-def plainly(handler: BaseHTTPRequestHandler, body: bytes, status: int = 200, **more: str) -> None:
-    """A whole answer."""
-    handler.send_response(status)
-    for name, value in more.items():
-        handler.send_header(name.replace("_", "-"), value)
-    handler.send_header("Content-Length", str(len(body)))
-    handler.end_headers()
-    if handler.command != "HEAD":
-        handler.wfile.write(body)
-
-
-def begin(handler: BaseHTTPRequestHandler, **headers: str) -> None:
-    """The head of a stream, as the server sends it."""
-    handler.close_connection = True
-    handler.send_response(200)
-    told = {"Content-Type": "text/event-stream", "Connection": "close", **headers}
-    for name, value in {**told, "Transfer-Encoding": "chunked"}.items():
-        handler.send_header(name.replace("_", "-"), value)
-    handler.end_headers()
-
-
-def send(handler: BaseHTTPRequestHandler, data: bytes) -> None:
-    """One chunk; an empty one is the end."""
-    handler.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
-    handler.wfile.flush()
+Answer = Callable[[Request], None]
 
 
 class Flags:
@@ -154,12 +94,12 @@ class Flags:
         self.alive = 0
         place.answer = self.answer
 
-    # So that tests need not import what is in here, which they cannot.
+    # So that tests need not import them.
     plainly = staticmethod(plainly)
     begin = staticmethod(begin)
     send = staticmethod(send)
 
-    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+    def answer(self, handler: Request) -> None:
         """One request."""
         if handler.path == "/api/v1/stream":
             self.resumed.append(handler.headers["Last-Event-ID"])
@@ -194,14 +134,14 @@ class Flags:
             writer.put(frame)
         return frame
 
-    def ruleset(self, handler: BaseHTTPRequestHandler) -> None:
+    def ruleset(self, handler: Request) -> None:
         """The snapshot or 304."""
         if handler.headers["If-None-Match"] == f'"{self.name}"':
             plainly(handler, b"", 304)
         else:
             plainly(handler, self.snapshot(), ETag=f'"{self.name}"')
 
-    def well(self, handler: BaseHTTPRequestHandler) -> None:
+    def well(self, handler: Request) -> None:
         """A stream as it should be: a first frame at once, then what is put, until None."""
         writer: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self.writers.append(writer)
@@ -221,23 +161,23 @@ class Flags:
         finally:
             self.alive -= 1
 
-    def held_body(self, handler: BaseHTTPRequestHandler) -> None:
+    def held_body(self, handler: Request) -> None:
         """A proxy that passes the head and collects the body."""
         begin(handler)
         self.released.wait(20)
 
-    def held_head(self, handler: BaseHTTPRequestHandler) -> None:
+    def held_head(self, handler: Request) -> None:
         """A proxy that passes nothing until it has all, or a server that hangs."""
         handler.close_connection = True
         self.released.wait(20)
 
-    def held_frame(self, handler: BaseHTTPRequestHandler) -> None:
+    def held_frame(self, handler: Request) -> None:
         """A proxy that passes whole blocks, so that the end of the first frame stays there."""
         begin(handler)
         send(handler, b": a block")
         self.released.wait(20)
 
-    def silent(self, handler: BaseHTTPRequestHandler) -> None:
+    def silent(self, handler: Request) -> None:
         """A first frame and then nothing, as when the other machine is gone."""
         begin(handler)
         send(handler, b":\n\n")
