@@ -21,6 +21,7 @@ from flagloop_server.edge.intake import Intake
 from flagloop_server.instances import Instances
 from flagloop_server.operations import Operations
 from flagloop_server.publish import Publisher
+from flagloop_server.roll import Roll
 from flagloop_server.store import Store, now_ms
 from flagloop_server.web import errors
 from flagloop_server.web.identity import has_session
@@ -34,6 +35,9 @@ TOUCH_SECONDS = 30.0
 
 SETTLE_SECONDS = 1.0
 """How often what was heard of instances is taken in."""
+
+ROLL_SECONDS = 60.0
+"""How often the list of instances is written down."""
 
 
 def busy(error: sqlite3.OperationalError) -> Response:
@@ -61,6 +65,8 @@ class Application:
         self.events = self.store.events
         self.events.follow()
         self.instances = Instances(now_ms)
+        self.roll = Roll(self.store, self.instances)
+        self.roll.recall()
         start = first_start(self.store, self.auth)
         self.first_keys = tuple(start.keys.items())
         self.setup_link = None if start.setup_token is None else f"/setup/{start.setup_token}"
@@ -73,6 +79,7 @@ class Application:
         self.background.every(config.poll_seconds, "watch", self.publisher.watch)
         self.background.every(TOUCH_SECONDS, "touch-keys", self.touch_keys)
         self.background.every(SETTLE_SECONDS, "instances", self.instances.settle)
+        self.background.every(ROLL_SECONDS, "write-instances", self.roll.write)
         self.workers = Workers(config.workers, config.report_workers, config.waiting)
         self.edge = self._edge()
         self.asgi = self.edge
@@ -149,8 +156,9 @@ class Application:
         self.edge.close()
         try:
             self.touch_keys()
+            self.roll.write()
         except sqlite3.Error as problem:
-            log.warning("the last use of keys was not written: %s", problem)
+            log.warning("keys' last use and instances were not written: %s", problem)
         self.store.close()
 
     def __enter__(self) -> Application:

@@ -21,8 +21,8 @@ MOST_NEWS = 200_000
 """Polls, and other news, that may wait to be taken in."""
 GONE = 15 * 60_000
 """After so long without a word or a stream an instance is forgotten; milliseconds."""
-LEFT = 60_000
-"""So long an envelope that comes late brings nobody back who said goodbye."""
+LEFT = 180_000
+"""So long it is known who said goodbye, and no late envelope brings them back."""
 LONGEST = 500
 """Bytes of an introduction; a longer one is nobody's."""
 TEXT = 100
@@ -249,6 +249,11 @@ class Instances:
             found = [one.view(environment) for one in self._known.get(environment, {}).values()]
         return sorted(found, key=lambda one: (-one.last_seen, one.place, one.id))
 
+    def left(self, environment: int) -> list[str]:
+        """The ids of those who said goodbye lately."""
+        with self._lock:
+            return [name for place, name in self._left if place == environment]
+
     # Below, the lock is held.
 
     def _settle(self) -> None:
@@ -277,11 +282,11 @@ class Instances:
             one = self._new(known, news)
             if one is None:
                 return
+        one.last = news.at
         if news.kind == "close":
             one.streams = max(0, one.streams - 1)
             return
         one.who, one.key = news.who, news.key
-        one.last = news.at
         if news.kind == "open":
             one.streams += 1
             one.opened = news.at

@@ -123,7 +123,8 @@ def main() -> None:
     parser.add_argument("--work", nargs=2, metavar=("URL", "KEY"), help=argparse.SUPPRESS)
     wanted = parser.parse_args()
     if wanted.work:
-        work(*wanted.work, wanted.clients)
+        url, key = wanted.work
+        work(url, key, wanted.clients)
         return
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as (url, key, secret):
         admin = Admin(url, secret)

@@ -141,6 +141,8 @@ def test_streams_keep_an_instance_there(world: World) -> None:
     assert world.one().last_seen == world.one().opened == 1_000_000
     world.close("i-1")
     world.close("i-1")
+    assert world.one().last_seen == world.now
+    world.now += GONE + 1
     assert world.names() == set()
 
 

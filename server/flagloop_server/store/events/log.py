@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -235,6 +235,17 @@ class EventLog:
         """The processes that sent something lately, the latest first."""
         with self._file.read() as connection:
             return reading.instances(connection, environment)
+
+    def note_instances(
+        self, environment: int, seen: Iterable[InstanceRow], left: Iterable[str] = ()
+    ) -> None:
+        """Write down which processes are there, and forget those that left, by id.
+
+        Besides what batches say, since many send none for long. Raises sqlite3.Error.
+        """
+        rows = [(o.id, o.host, o.pid, o.sdk, o.revision, o.last_seen_ms) for o in seen]
+        with self._file.write() as connection:
+            writing.note_instances(connection, environment, rows, left)
 
     def events(self, after: int = 0, limit: int = 1000) -> list[EventRow]:
         """Events by `seq`, at most `limit` of those after `after`."""

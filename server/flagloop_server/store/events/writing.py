@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,13 @@ _COUNT = (
     " VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET n = n + excluded.n"
 )
 _COUNT_MINUTE, _COUNT_HOUR = _COUNT.format("minute"), _COUNT.format("hour")
+
+_INSTANCE = (
+    "INSERT INTO instance (environment_id, id, host, pid, sdk, revision, last_seen)"
+    " VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET host = excluded.host, pid = excluded.pid,"
+    " sdk = excluded.sdk, revision = excluded.revision,"
+    " last_seen = max(last_seen, excluded.last_seen)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,10 +236,19 @@ def _write_instance(connection: sqlite3.Connection, job: Job) -> None:
     if batch.instance is None:
         return
     one = batch.instance
-    connection.execute(
-        "INSERT INTO instance (environment_id, id, host, pid, sdk, revision, last_seen)"
-        " VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET host = excluded.host,"
-        " pid = excluded.pid, sdk = excluded.sdk, revision = excluded.revision,"
-        " last_seen = max(last_seen, excluded.last_seen)",
-        (job.environment, one.id, one.host, one.pid, batch.sdk, batch.revision, job.received),
+    row = (one.id, one.host, one.pid, batch.sdk, batch.revision, job.received)
+    connection.execute(_INSTANCE, (job.environment, *row))
+
+
+def note_instances(
+    connection: sqlite3.Connection,
+    environment: int,
+    seen: Iterable[tuple[str, str, int, str, str | None, int]],
+    left: Iterable[str],
+) -> None:
+    """Write down who is there (id, host, pid, sdk, revision, last seen), forget who left."""
+    connection.executemany(_INSTANCE, [(environment, *row) for row in seen])
+    connection.executemany(
+        "DELETE FROM instance WHERE environment_id = ? AND id = ?",
+        [(environment, name) for name in left],
     )
