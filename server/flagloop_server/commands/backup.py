@@ -13,7 +13,7 @@ import click
 from flagloop.commands.options import file_argument, json_option
 from flagloop.commands.output import print_json
 from flagloop.errors import ConfigError
-from flagloop_server.commands.data import COMMAND, data_option, moment, need_server, told
+from flagloop_server.commands.data import COMMAND, data_option, moment, need_server, tidied, told
 from flagloop_server.commands.lock import sole_server
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def create(*, file: Path, data: Path, force: bool, no_verify: bool, as_json: boo
 
     need_server(data)
     refuse_target(file, data, force=force)
-    with told():
+    with told(), tidied():
         made = make(data, file.absolute(), at=now_ms(), verify=not no_verify)
     tell(file, made, "" if no_verify else ", whole", as_json)
     note(data, file, made.manifest, now_ms())
@@ -63,7 +63,7 @@ def verify(file: Path, as_json: bool) -> None:
     """Read FILE whole: checksums, databases, audit log. Exits 1 when it cannot be restored."""
     from flagloop_server.backup.restore import verify as check
 
-    with told():
+    with told(), tidied():
         checked = check(file.absolute())
     tell(file, checked, ", whole", as_json)
 
@@ -85,7 +85,7 @@ def restore(file: Path, data: Path, force: bool, as_json: bool) -> None:
     from flagloop_server.store import now_ms
 
     refuse_occupied(data, force=force)
-    with told():
+    with told(), tidied():
         read(file)
         with sole_server(data, restoring=True):
             done = put(file.absolute(), data, COMMAND, now_ms())

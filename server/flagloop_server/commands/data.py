@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import signal
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -76,6 +78,16 @@ def told() -> Iterator[None]:
         code = getattr(problem, "sqlite_errorcode", 0) & 0xFF
         more = "; 'flagloop doctor' says which file and what to do" if code in DAMAGED else ""
         raise click.ClickException(f"the data cannot be used: {problem}{more}") from None
+
+
+@contextmanager
+def tidied() -> Iterator[None]:
+    """Let SIGTERM end a command as ^C does, so that its half-made files go."""
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
