@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from server.steps import QUICK, Bench, Plan, a_round
@@ -53,20 +54,24 @@ def version(*command: str) -> str:
         return "absent"
 
 
-def peer(options: argparse.Namespace) -> tuple[Unleash | None, str]:
-    """Unleash, ready to be started, or why there is none."""
+def peer(options: argparse.Namespace, ending: ExitStack) -> tuple[Unleash | None, str]:
+    """Unleash, started and held until it is measured, or why there is none."""
     if options.no_peer:
         return None, "not asked for"
-    found = None
     try:
         found = Unleash(options.unleash)
+        ending.callback(found.close)
         found.prepare()
         found.rest()
     except PeerMissingError as missing:
-        if found is not None:
-            found.close()
         return None, f"not measured: {missing}"
     return found, ""
+
+
+def per_core(bench: Bench, runs: str) -> float | None:
+    """Answers for each second of the server's CPU: what the client's CPU has no part in."""
+    rate, cores = (middle(bench.found, runs, one) for one in ("per_s", "server_cores"))
+    return rate / cores if rate and cores else None
 
 
 def notes(bench: Bench) -> list[str]:
@@ -81,6 +86,13 @@ def notes(bench: Bench) -> list[str]:
             "an answer with the snapshot: "
             + ", ".join(f"{whose} {size:,.0f} bytes" for whose, size in sizes.items() if size)
         )
+    for runs, what in (("not-modified", "304s"), ("snapshot", "200s")):
+        rates = [per_core(bench, one) for one in (runs, f"{runs} peer")]
+        if rates[0] and rates[1]:
+            said.append(
+                f"{what} for each second of the server's CPU: ours {rates[0]:,.0f},"
+                f" Unleash's {rates[1]:,.0f} ({rates[0] / rates[1]:.1f}x)"
+            )
     for runs, what in (("streams-304", "304s"), ("streams-ingest", "events")):
         rate, covered = (middle(bench.found, runs, one) for one in ("load_per_s", "covered"))
         if rate is not None and covered is not None:
@@ -115,26 +127,23 @@ def main() -> None:
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all that runs is ended
     began, on = time.monotonic(), machine()
-    unleash, missing = peer(options)
-    try:
-        with tempfile.TemporaryDirectory() as place:
-            only = frozenset(options.only)
-            plan = QUICK if options.quick else Plan()
-            bench = Bench(Path(place), plan, only, options.log, unleash)
-            for number in range(1 if options.quick else options.rounds):
-                print(f"round {number + 1}", file=sys.stderr)
-                a_round(bench)
-    finally:
-        if unleash is not None:
-            unleash.close()
+    rounds = 1 if options.quick else options.rounds
+    with ExitStack() as ending:
+        unleash, missing = peer(options, ending)
+        place = Path(ending.enter_context(tempfile.TemporaryDirectory()))
+        plan = QUICK if options.quick else Plan()
+        bench = Bench(place, plan, frozenset(options.only), options.log, unleash)
+        for number in range(rounds):
+            print(f"round {number + 1}", file=sys.stderr)
+            a_round(bench)
     if options.json:  # first: an hour's figures are not lost by how they are shown
-        told = {"machine": on, "runs": bench.found}
+        told = {"machine": on, "failures": bench.failures, "runs": bench.found}
         options.json.write_text(json.dumps(told, indent=1), "utf-8")
-    shown = dict(lines(bench.found, only, missing))
+    shown = dict(lines(bench.found, bench.only, missing))
     print(markdown(list(shown.values())))
     print("", *(f"- {note}" for note in notes(bench)), sep="\n")
     print("\n" + "; ".join(f"{name} {value}" for name, value in on.items()), end="; ")
-    print(f"{options.rounds} rounds, {(time.monotonic() - began) / 60:.1f} minutes")
+    print(f"{rounds} rounds, {(time.monotonic() - began) / 60:.1f} minutes")
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ ROWS = (
     Row("held", "ingest into a log of 10 million events", ">= 80% of the empty one", "per_s",
         RATE, peer="", by="ingest", limit=0.8, **HALF),
     Row("start", "start to first 200, 1,000 flags", "<= 2 s", "seconds", "{:.2f} s",
-        peer="{}, 140 flags", by="start peer", ratio="{:.2f}x", limit=2),
+        peer="{}, 140 flags, once", by="start peer", ratio="{:.2f}x", limit=2),
     Row("start-flags", "the same with --flags, which it merges", "<= 2 s", "seconds", "{:.2f} s",
         peer="", limit=2),
     Row("kill", "a kill until a client has it, median", "", "ms", "{:,.1f} ms", peer="{}",

@@ -64,6 +64,7 @@ class Unleash:
         self.key = found[1]
         self.url = url or f"http://127.0.0.1:{PORT}"
         self.own = url is None
+        self.started: float | None = None
         self.folder = Path(os.environ.get("UNLEASH_WORK", Path(tempfile.gettempdir()) / "unleash"))
         file = self.folder / "unleash.pid"
         self.pid = int(file.read_text()) if url and file.exists() else 0
@@ -83,37 +84,42 @@ class Unleash:
             raise PeerMissingError(f"{', '.join(missing)} not installed")
         if not (self.folder / "node_modules" / "unleash-server").is_dir():
             self._script("install")
-        self.start()
+        self._start()
         if self._flags() != SEEDED:
             self._script("seed", str(SEEDED))
         if (flags := self._flags()) != SEEDED:
             raise PeerMissingError(f"{self.folder} holds {flags} flags, not {SEEDED}")
 
-    def start(self) -> float:
-        """Start it, on a PostgreSQL that may run already; seconds until it was up."""
-        if not self.own:
-            return 0.0
+    def _start(self) -> None:
+        """Start it; `started` is after how many seconds it was up."""
         said = self._script("start")
         self.pid = int((self.folder / "unleash.pid").read_text())
         seconds = re.search(r"up in ([\d.]+) s", said)
         assert seconds is not None
-        return float(seconds[1])
+        self.started = float(seconds[1])
 
     def rest(self) -> None:
-        """Stop it, while its PostgreSQL runs on."""
+        """Hold its process, so that it takes nothing from what is measured now."""
         if self.own and self.pid:
-            until = time.monotonic() + 20
+            os.kill(self.pid, signal.SIGSTOP)
+
+    def wake(self) -> None:
+        """Let it go on, as warm as it was."""
+        if self.own and self.pid:
+            os.kill(self.pid, signal.SIGCONT)
+            time.sleep(1)  # its timers are late
+
+    def close(self) -> None:
+        """Stop it and its PostgreSQL."""
+        if self.own and self.pid:
             with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGCONT)
                 os.kill(self.pid, signal.SIGTERM)
+                until = time.monotonic() + 20
                 while alive(self.pid) and time.monotonic() < until:
                     time.sleep(0.02)
                 os.kill(self.pid, signal.SIGKILL)
             (self.folder / "unleash.pid").unlink(missing_ok=True)
-            self.pid = 0
-
-    def close(self) -> None:
-        """Stop it and its PostgreSQL."""
-        self.rest()
         if self.own and (self.folder / "pg" / "data" / "postmaster.pid").exists():
             self._script("stop")
 
@@ -139,15 +145,18 @@ class Unleash:
         """Run unleash.sh; what it starts keeps no pipe of ours open."""
         environment = {**os.environ, "UNLEASH_WORK": str(self.folder), "UNLEASH_PORT": str(PORT)}
         with tempfile.TemporaryFile("w+") as output:
-            done = subprocess.run(
-                [str(SCRIPT), *arguments],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                check=False,
-                timeout=900,
-            )
+            try:
+                done = subprocess.run(
+                    [str(SCRIPT), *arguments],
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    check=False,
+                    timeout=900,
+                )
+            except (OSError, subprocess.TimeoutExpired) as error:
+                raise PeerMissingError(f"unleash.sh {arguments[0]}: {error}") from error
             output.seek(0)
             said = output.read()
         if done.returncode and arguments != ("stop",):
