@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import subprocess
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -70,3 +73,18 @@ def test_many_at_once_for_one_file(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as threads:
         assert all(threads.map(work, range(400)))
     assert names(tmp_path) == []
+
+
+def test_a_command_that_is_ended_leaves_nothing_half_made(tmp_path: Path) -> None:
+    """By systemd or cron, say, whose next backup may have another name."""
+    os.mkfifo(tmp_path / "backup.tar")  # read until somebody writes to it
+    words = [sys.executable, "-m", "flagloop", "backup", "verify", str(tmp_path / "backup.tar")]
+    with subprocess.Popen(words) as process:
+        end, pause = time.monotonic() + 20, threading.Event()
+        while len(names(tmp_path)) < 2:
+            assert time.monotonic() < end
+            assert process.poll() is None
+            pause.wait(0.02)
+        process.terminate()
+        assert process.wait(20) == 143
+    assert names(tmp_path) == {"backup.tar"}
