@@ -124,6 +124,7 @@ class Assembly:
 
     def _report(self, transport: Transport | None, options: Options) -> None:
         """Set what reports: to `events=` or else to the server; nothing where there is neither."""
+        from flagloop.events import ending
         from flagloop.events.delivery import Delivery
         from flagloop.events.outbox import Clocks
 
@@ -135,6 +136,8 @@ class Assembly:
             self._delivery = Delivery(send, sdk=SDK, queue=queue, clocks=clocks, spool=spool)
             if transport is not None:
                 transport.instance = self._delivery.instance.mapping
+            if self._presence is not None:
+                ending.keep(self._presence, last=True)
         wanted = self._delivery is not None and options.get("exposures") is not False
         self._exposures = self._delivery.exposures if self._delivery and wanted else None
         if self._delivery is not None and (not wanted or options.get("spool")):

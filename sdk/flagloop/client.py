@@ -266,7 +266,7 @@ class Client(Assembly):
         delivered = self._delivery is None or self._delivery.close(timeout)
         self._refresh.stop(max(0.0, min(LINGER, end - time.monotonic())))
         if self._presence is not None and delivered:
-            self._presence.leave(max(0.0, end - time.monotonic()))
+            self._presence.close(max(0.0, end - time.monotonic()))
         if self._transport is not None:
             self._transport.close()
         return delivered

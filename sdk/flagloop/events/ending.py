@@ -37,23 +37,27 @@ class _Ending(forking.Forkable):
 
     def __init__(self) -> None:
         self._live: WeakSet[Closing] = WeakSet()
+        self._last: WeakSet[Closing] = WeakSet()
         self._lock = threading.RLock()
         self._watches = False
         self._finalizes = 0  # the child that does
         atexit.register(self.end)
         forking.keep(self)
 
-    def keep(self, one: Closing) -> None:
-        """Close it at the end of this process or, after a fork, of its children."""
+    def keep(self, one: Closing, *, last: bool = False) -> None:
+        """Close it at the end of this process or, after a fork, of its children.
+
+        Those that are to be `last` have what the others leave of the time.
+        """
         with self._lock:
-            self._live.add(one)
+            (self._last if last else self._live).add(one)
         self._prepare()
 
     def end(self) -> None:
         """Deliver what is left, all at once, within `AT_EXIT` seconds."""
         deadline = time.monotonic() + AT_EXIT
         with self._lock:
-            left = list(self._live)
+            left = [*self._live, *self._last]
         for one in left:
             one.hurry()
         for one in left:

@@ -53,14 +53,18 @@ class Presence:
             thread.start()
             self._threads = (*self._threads, thread)
 
-    def leave(self, timeout: float) -> None:
+    def hurry(self) -> None:
+        """Nothing can be sent ahead of the end."""
+
+    def close(self, timeout: float) -> bool:
         """Tell that this process leaves, so that nobody waits for it; once, within `timeout` s."""
         if self._left:
-            return
+            return True
         self._left = True
         if timeout > 0:
             with contextlib.suppress(TransportError):
                 self._server.farewell(min(timeout, FAREWELL))
+        return True
 
     def _confirm(self, revision: str) -> None:
         with contextlib.suppress(TransportError):

@@ -111,8 +111,8 @@ def test_a_process_leaves_once_and_says_nothing_after() -> None:
     server = Server()
     server.away = True
     presence = Presence(server)
-    presence.leave(3.0)
-    presence.leave(3.0)
+    presence.close(3.0)
+    presence.close(3.0)
     presence.confirm("k.1")
     assert (server.left, server.heard) == (1, [])
 
@@ -212,7 +212,7 @@ def test_who_never_spoke_to_the_server_says_no_goodbye(flags: Any, told: Told) -
     assert client._transport is not None
     client._refresh.stop(0)
     client._transport._introduced = 0
-    client._presence.leave(1.0)
+    client._presence.close(1.0)
     flags.released.set()
     assert told.all == []
     client.close(1)
