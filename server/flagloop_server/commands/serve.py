@@ -101,8 +101,10 @@ def run(config: Config) -> None:
     """Serve until a signal comes; raises OSError, sqlite3.Error and FlagloopError at start."""
     from flagloop_server.commands.lock import sole_server
     from flagloop_server.edge.server import allow_many_files, listen
+    from flagloop_server.memory import give_back
 
     allow_many_files()
+    give_back()
     # All that may fail comes first: it must not spend the keys that are shown once.
     if config.flags is not None:
         check_environment(config.data, config.environment)
@@ -121,6 +123,7 @@ def run(config: Config) -> None:
 def serve_app(app: Application, config: Config, listener: socket.socket) -> None:
     """Tell what a start tells, then serve until a signal comes."""
     from flagloop_server.edge.server import Server
+    from flagloop_server.memory import settle
 
     url = public_url(config, listener)
     for line in greeting(app.first_keys, app.setup_link, url):
@@ -128,6 +131,7 @@ def serve_app(app: Application, config: Config, listener: socket.socket) -> None
     if config.flags is not None:
         click.echo(merge_flags(app.changes, config.flags, config.environment))
     app.start()
+    settle()
     server = Server(
         app.asgi,
         stop_seconds=config.stop_seconds,

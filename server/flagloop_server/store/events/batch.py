@@ -32,7 +32,7 @@ LONGEST_DATA = 32 * 1024
 MOST_UNITS = 20
 FARTHEST = 2**53
 """Milliseconds from the epoch, in both directions."""
-ROW_BYTES = 700
+ROW_BYTES = 1_000
 """About what an event takes in memory beside its JSON, until it is committed."""
 
 _SHORT = 300

@@ -14,8 +14,8 @@ class Limits:
     """Batches, events and bytes of memory that wait or are being written."""
 
     batches: int = 512
-    events: int = 100_000
-    size: int = 48 * MIB
+    events: int = 50_000
+    size: int = 32 * MIB
 
     def quarter(self) -> Limits:
         """What public keys may take: anybody has those, so they must not take it all."""
