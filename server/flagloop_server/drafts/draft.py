@@ -16,7 +16,7 @@ from flagloop.document.yamlfile import parse
 from flagloop.errors import DocumentError
 from flagloop_server import changes as change
 from flagloop_server.changes import Changes
-from flagloop_server.drafts import conditions, rules, steps
+from flagloop_server.drafts import conditions, rules, steps, typed
 from flagloop_server.drafts.steps import Do, Step, Work
 from flagloop_server.itemtext import as_document, from_document, key_of
 
@@ -101,11 +101,22 @@ def edit_draft(desk: Desk, text: str, wanted: Iterable[Step], saved: Iterable[st
         return before
     work = Work(deepcopy(before.mapping), frozenset(saved))
     for step in wanted:
-        if step.do not in DOINGS:
-            raise ValueError(f"no step '{step.do}'; there are {', '.join(DOINGS)}")
-        work.focus = step.path
-        DOINGS[step.do](work, step)
+        _make(work, step)
     return _written(desk, before, work)
+
+
+def _make(work: Work, step: Step) -> None:
+    if step.do not in DOINGS:
+        raise ValueError(f"no step '{step.do}'; there are {', '.join(DOINGS)}")
+    if step.do == "set" and step.kind not in ("", *typed.KINDS):
+        raise ValueError(f"no kind '{step.kind}'; there are {', '.join(typed.KINDS)}")
+    work.focus = step.path
+    try:
+        DOINGS[step.do](work, step)
+    except (AttributeError, LookupError, TypeError, ValueError):
+        # what stands there has another shape than the step takes it to have
+        message = f"'{step.do}' cannot be done there"
+        raise steps.refused(message, step.path) from None
 
 
 def replace_draft(desk: Desk, text: str, mapping: dict[str, Any]) -> Draft:

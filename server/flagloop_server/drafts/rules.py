@@ -157,7 +157,7 @@ def add_variant(work: Work, step: Step) -> None:
 
 def add_part(work: Work, step: Step) -> None:
     """One more variant in a split, with no weight yet."""
-    split, name = work.at(step.path), str(step.value)
+    split, name = _split_at(work, step), str(step.value)
     if isinstance(split, dict):
         split.setdefault(name, "0%")
     elif isinstance(split, list):
@@ -167,6 +167,12 @@ def add_part(work: Work, step: Step) -> None:
 
 def spread(work: Work, step: Step) -> None:
     """Equal weights for the variants of a split."""
-    split = work.at(step.path)
+    split = _split_at(work, step)
     if isinstance(split, dict) and split:
         split.update(even(list(split)))
+
+
+def _split_at(work: Work, step: Step) -> Any:
+    if not step.path or step.path[-1] != "split":
+        raise refused("this is no split", step.path)
+    return work.at(step.path)
