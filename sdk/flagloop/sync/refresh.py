@@ -206,11 +206,13 @@ class Refresh(forking.Forkable):
         self._condition.release()
 
     def _after_fork_in_child(self) -> None:
-        """The child has no thread: begin anew, not at once, since many children end soon."""
+        """The child has no thread: begin anew. Not at once, since many children end soon, unless
+        there was nothing yet that it could decide by.
+        """
         ran = self._thread is not None
         self._reset()
         if ran:
-            self._start(self._child_pause())
+            self._start(0.0 if self._succeeded_at is None else self._child_pause())
 
     def _child_pause(self) -> float:
         return self._interval * self._spread()

@@ -302,6 +302,17 @@ def test_a_child_keeps_itself_fresh(made: Any) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_child_of_a_parent_that_knows_nothing_asks_at_once(made: Any) -> None:
+    """As a worker does that is forked right after the client was made."""
+    refresh = made(Script(TransportError("away")), interval=3600.0, spread=lambda: 0.5)
+    refresh.start()
+    assert refresh._source.fetched.acquire(timeout=5)
+    fresh = Script(snapshot("k.1"))
+    refresh._source = fresh
+    assert forked(lambda: refresh.wait_first(10) and fresh.asked == [None])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_child_of_a_stopped_or_idle_one_stays_idle(made: Any) -> None:
     """No thread appears where none was."""
     idle, stopped = made(Script(None)), made(Script(None))
