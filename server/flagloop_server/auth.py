@@ -389,11 +389,17 @@ class Auth:
         return self._open(session.user)
 
     def set_roles(self, email: str, roles: Mapping[str, Role], actor: Actor) -> User:
-        """Replace somebody's roles; the last admin of everything cannot be taken away."""
+        """Replace somebody's roles; the last admin of everything cannot be taken away.
+
+        Other roles end the person's sessions: whoever got hold of one gains nothing by it.
+        """
         user = self.user(email)
         if roles.get(EVERYWHERE) != "admin":
             self._keep_an_admin(user)
-        return self._people.set_roles(user.id, roles, actor)
+        with self._store.exclusive():
+            if dict(roles) != dict(user.roles):
+                self._people.end_sessions(user.id)
+            return self._people.set_roles(user.id, roles, actor)
 
     def disable_user(self, email: str, actor: Actor) -> User:
         """Shut somebody out at once; their sessions end."""

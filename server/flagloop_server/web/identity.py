@@ -133,7 +133,10 @@ def public_url() -> str:
 
 
 def start_session(response: Response, token: str) -> None:
-    """Put the session's token into its cookie."""
+    """Put the session's token into its cookie; the one that the browser had before ends."""
+    before = request.cookies.get(SESSION_COOKIE)
+    if before and before != token:
+        application().auth.sign_out(before)
     response.set_cookie(
         SESSION_COOKIE,
         token,

@@ -142,3 +142,73 @@ def test_the_log_has_the_rule_not_the_path(app: Any, caplog: pytest.LogCaptureFi
     browser(app).post("/setup/very-secret", data={"password": "also-secret"})
     assert "POST /setup/<" in caplog.text
     assert "secret" not in caplog.text
+
+
+def sign_in(client: Any, csrf_of: Any, email: str, password: str) -> Any:
+    """Send the sign-in form."""
+    fields = {"csrf_token": csrf_of(client.get("/login").text), "email": email}
+    return client.post("/login", data={**fields, "password": password})
+
+
+def test_a_new_sign_in_ends_the_session_that_the_browser_had(
+    app: Any, session: str, csrf_of: Any
+) -> None:
+    """A cookie that somebody planted or copied before is worth nothing afterwards."""
+    client = browser(app, session)
+    other = app.auth.sign_in("ana@example.com", PASSWORD, "10.0.0.9")
+    form = {"X-CSRF-Token": csrf_token(session)}
+    fields = {"email": "ana@example.com", "password": PASSWORD}
+    assert client.post("/login", data=fields, headers=form).status_code == 303
+    fresh = client.get_cookie("flagloop_session").value
+    assert fresh != session
+    assert [app.auth.is_signed_in(one) for one in (session, fresh, other.token)] == [
+        False,
+        True,
+        True,
+    ]
+
+
+def test_a_token_that_the_server_did_not_make_is_never_taken_over(app: Any, csrf_of: Any) -> None:
+    """Signing in answers with a session of its own, whatever cookie came."""
+    app.auth.complete_setup(
+        app.setup_link.removeprefix("/setup/"), password=PASSWORD, email="ana@example.com"
+    )
+    client = browser(app, "planted-by-somebody")
+    fields = {"email": "ana@example.com", "password": PASSWORD}
+    form = {"X-CSRF-Token": csrf_token("planted-by-somebody")}
+    assert client.post("/login", data=fields, headers=form).status_code == 303
+    assert client.get_cookie("flagloop_session").value != "planted-by-somebody"
+    assert browser(app, "planted-by-somebody").get("/api/v1/admin/whoami").status_code == 401
+
+
+def test_other_roles_end_the_sessions_of_before(app: Any, session: str) -> None:
+    """A session never gains a role: the person signs in anew. The same roles change nothing."""
+    from flagloop_server.store import SYSTEM
+
+    user, _ = app.auth.create_user("ben@example.com", "Ben", {"production": "viewer"}, SYSTEM)
+    token = app.auth.use_sign_in_link(app.auth.sign_in_link(user.id)).token
+    admin = browser(app, session)
+    headers = {"X-CSRF-Token": csrf_token(session)}
+    for roles, stays in (({"production": "viewer"}, True), ({"production": "editor"}, False)):
+        answer = admin.patch(
+            "/api/v1/admin/people/ben@example.com", json={"roles": roles}, headers=headers
+        )
+        assert (answer.status_code, answer.json["roles"]) == (200, roles)
+        assert app.auth.is_signed_in(token) is stays
+    assert app.auth.is_signed_in(session)
+
+
+def test_the_sign_in_form_is_limited(app: Any, session: str, csrf_of: Any) -> None:
+    """After five wrong passwords even the right one gets 429 there, and when to come again."""
+    client = browser(app)
+    for _ in range(5):
+        assert sign_in(client, csrf_of, "ana@example.com", "wrong password").status_code == 400
+    for password in ("wrong password", PASSWORD):
+        answer = sign_in(client, csrf_of, "ana@example.com", password)
+        assert answer.status_code == 429
+        assert 0 < int(answer.headers["Retry-After"]) <= 15 * 60
+    elsewhere = {"REMOTE_ADDR": "10.1.2.3"}
+    page = client.get("/login").text
+    fields = {"csrf_token": csrf_of(page), "email": "ana@example.com", "password": PASSWORD}
+    answer = client.post("/login", data=fields, environ_overrides=elsewhere)
+    assert answer.status_code == 303
