@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import sys
 import tempfile
@@ -52,8 +53,8 @@ def _introduce(world: World) -> None:
         f"Landing page    {world.app_url}\n"
         f"Admin UI        {world.url}\n"
         f"Signed in, once {world.link}\n\n"
-        "Visitors come and green converts better. Kill cta_color in the admin UI and every\n"
-        "button is blue at once. Ctrl-C ends it.\n"
+        "Visitors come and green converts better. Kill cta_color in the admin UI: every button\n"
+        "is blue at once, and its page says after how many milliseconds. Ctrl-C ends it.\n"
     )
 
 
@@ -79,5 +80,8 @@ def _print(world: World) -> int:
     for variant, (seen, signed_up) in world.counts().items():
         rate = f"{signed_up / seen:.1%}" if seen else ""
         rows.append(f"{variant:<14}{seen:>10,}{signed_up:>12,}{rate:>9}")
-    click.echo("\n".join(rows))
+    rows.append(f"cta_color: {world.obeyed()}")
+    # One line each, or the next table could not be drawn over this one.
+    width = shutil.get_terminal_size().columns
+    click.echo("\n".join(row[: width - 1] for row in rows))
     return len(rows)

@@ -154,6 +154,14 @@ class World:
             for variant, units in sorted(live["units"].items())
         }
 
+    def obeyed(self) -> str:
+        """Who obeys the last change of the demo's flag, as its page says: `off on 1 of 1 ...`."""
+        (last,) = self.store.revisions(ENVIRONMENT, section="flags", key=FLAG, limit=1)
+        path = f"/api/v1/admin/environments/{ENVIRONMENT}/revisions/{last.number}/instances"
+        headers = {"Authorization": f"Bearer {self._admin_key}"}
+        answer = requests.get(self.url + path, headers=headers, timeout=5).json()
+        return str(answer["sentence"])
+
     def __enter__(self) -> World:
         return self
 

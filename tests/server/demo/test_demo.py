@@ -69,10 +69,12 @@ def test_a_kill_reaches_the_application_at_once_and_restore_undoes_it(world: Wor
     assert killed.status_code == 200, killed.text
     # A poll would take up to eleven seconds: this is the stream, and time for a slow machine.
     assert until(lambda: {color(world) for _ in range(25)} == {"blue"}, 5)
+    assert until(lambda: world.obeyed().startswith("off on 1 of 1 instance in "), 5), world.obeyed()
 
     restored = requests.post(f"{base}/restore", json={}, headers=headers, timeout=5)
     assert restored.status_code == 200, restored.text
     assert until(lambda: color(world) == "green", 5)
+    assert until(lambda: "restored on 1 of 1 instance in " in world.obeyed(), 5), world.obeyed()
 
 
 def test_the_link_signs_in_once(world: World) -> None:
@@ -121,6 +123,7 @@ def test_a_signal_ends_the_server_and_removes_the_folder(
     rest, _ = process.communicate(timeout=30)
     assert process.returncode == 0
     assert "variant" in rest
+    assert "\ncta_color: in force on " in rest
     assert list(tmp_path.glob("flagloop-demo-*")) == []
     with pytest.raises(requests.ConnectionError):
         requests.get(url + "/healthz", timeout=5)
