@@ -2,7 +2,8 @@
 
 An experiment is disturbed when the change touches who gets what of its flag: the flag, or a
 segment, layer, holdout or other flag that decides for it. Descriptions, owners and tags do not
-count, and neither does a change that ends the experiment itself (`status: decided`).
+count, and neither does a change that ends the experiment itself (`status: decided`). A push is
+warned, not refused.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from flagloop.document.problem import Problem
 from flagloop.document.schema import wire_item
 from flagloop.errors import ConfigError, ConflictError
 from flagloop_server import whatif
@@ -74,6 +76,16 @@ def disturbed(
         for experiment in _experiments(item)
         if experiment in running
     )
+
+
+def warnings(
+    before: Mapping[str, Any], after: Mapping[str, Any], changed: Iterable[Ref]
+) -> list[Problem]:
+    """The same as warnings, for a push: its file was reviewed, and a pipeline cannot be asked."""
+    return [
+        Problem(str(one), ("experiments", one.experiment), severity="warning")
+        for one in disturbed(before, after, changed)
+    ]
 
 
 def guarded(planned: Change, *, force: bool = False) -> Change:

@@ -123,7 +123,10 @@ def push(env: str, who: Identity, body: Push) -> records.Pushed:
     require("edit", env)
     done = application().changes.apply(change, who.actor, body.reason)
     place = (done.environment, done.lineage, done.revision)
-    return records.pushed(place, done.applied, done.merge, done.problems, done.details)
+    old = done.previous.document.mapping if done.previous is not None else {}
+    told = disturbance.warnings(old, done.document.document.mapping, done.changed)
+    problems = (*done.problems, *told)
+    return records.pushed(place, done.applied, done.merge, problems, done.details)
 
 
 def _preview(env: str, change: Change, who: Identity) -> records.Pushed:
@@ -134,7 +137,9 @@ def _preview(env: str, change: Change, who: Identity) -> records.Pushed:
     if errors(seen.problems):
         raise DocumentError(seen.problems)
     place = (seen.environment, seen.base.lineage, seen.base.revision)
-    return records.pushed(place, False, seen.merge, seen.problems, seen.details)
+    old, new = seen.base.document.mapping, seen.document.mapping
+    problems = (*seen.problems, *disturbance.warnings(old, new, seen.changed))
+    return records.pushed(place, False, seen.merge, problems, seen.details)
 
 
 @operation(blueprint.post, "/flags/<flag>/kill", may="kill")

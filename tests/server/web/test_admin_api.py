@@ -70,6 +70,26 @@ def test_a_push_without_a_base_tells_what_it_undoes(caller: Any, admin: Any) -> 
     assert admin("GET", f"{PRODUCTION}/document")[1]["text"] == new
 
 
+def test_a_push_warns_of_experiments_that_it_disturbs(admin: Any) -> None:
+    """It is done all the same, since a pipeline cannot be asked; the trial says it too."""
+    split = "split: {a: 50%, b: 50%}"
+    text = (
+        "version: 1\nexperiments:\n  e: {}\nflags:\n  f:\n    variants: {a: x, b: y}\n"
+        f"    default: a\n    rules:\n      - {{name: r, experiment: e, {split}}}\n"
+    )
+    first = admin("POST", f"{PRODUCTION}/push", {"text": text, "base_text": text_of(admin)})
+    assert first[0] == 200
+    other = text.replace("a: 50%, b: 50%", "a: 10%, b: 90%")
+    for trial in (True, False):
+        body = {"text": other, "base_text": text, "dry_run": trial}
+        status, answer = admin("POST", f"{PRODUCTION}/push", body)
+        assert status == 200
+        (problem,) = [one for one in answer["problems"] if one["path"] == "experiments.e"]
+        assert problem["severity"] == "warning"
+        assert "Experiment e runs on f" in problem["message"]
+    assert "b: 90%" in text_of(admin)
+
+
 def test_a_push_tells_what_it_took(caller: Any) -> None:
     """Added, changed and dropped items by name; a second push changes nothing."""
     admin = caller()
