@@ -179,6 +179,27 @@ def test_a_program_ends_in_time_without_its_server(
         assert complaint.count("Traceback") == bool(own), complaint
 
 
+IMPATIENT = """
+decide("u")
+print("ready", flush=True)
+sys.stdin.readline()
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+signal.setitimer(signal.ITIMER_REAL, 0.3)
+"""
+
+
+def test_ctrl_c_ends_the_wait_at_the_end(start_server: Any, new_site: Any, tmp_path: Any) -> None:
+    """Nobody has to look at a traceback of ours, or to wait until a hanging server is given up."""
+    server = start_server(tmp_path / "data")
+    program = new_site(server).start(PROGRAM + IMPATIENT, stdin=subprocess.PIPE)
+    assert program.stdout.readline() == "ready\n"
+    server.process.send_signal(signal.SIGSTOP)
+    began = time.monotonic()
+    said, complaint = program.communicate("go\n", timeout=60)
+    assert (program.returncode, said, complaint) == (0, "", "")
+    assert time.monotonic() - began < 1.5
+
+
 TICKS = """
 n = 0
 until(lambda: client.status()["revision"])

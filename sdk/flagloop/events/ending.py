@@ -7,6 +7,7 @@ children of `multiprocessing` end by `os._exit`, after finalizers of their own.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import sys
 import threading
@@ -58,10 +59,12 @@ class _Ending(forking.Forkable):
         deadline = time.monotonic() + AT_EXIT
         with self._lock:
             left = [*self._live, *self._last]
-        for one in left:
-            one.hurry()
-        for one in left:
-            one.close(max(0.0, deadline - time.monotonic()))
+        # Whoever presses Ctrl-C once more does not want to wait.
+        with contextlib.suppress(KeyboardInterrupt):
+            for one in left:
+                one.hurry()
+            for one in left:
+                one.close(max(0.0, deadline - time.monotonic()))
 
     def _prepare(self) -> None:
         """See that a child of multiprocessing ends by `_end_child`."""
