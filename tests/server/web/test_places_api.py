@@ -157,3 +157,50 @@ def test_environments_are_the_servers(caller: Any, app: Any) -> None:
     for body in ({"key": "mine"}, {"archived": True}, {"production": True}):
         assert admin("PATCH", "/environments/production", body)[0] == 403
     assert app.store.environment("production").archived_at is None
+
+
+def test_people_are_invited_changed_and_shut_out(caller: Any, app: Any) -> None:
+    """The setup link is in the answer alone; roles are checked, sessions end at once."""
+    admin = caller()
+    body = {"email": "ben@example.com", "name": "Ben", "roles": {"production": "editor"}}
+    status, made = admin("POST", "/people", body)
+    assert (status, made["person"]["roles"]) == (201, {"production": "editor"})
+    token = made["setup_link"].rpartition("/setup/")[2]
+    assert app.auth.link(token) is not None
+    _, listed = admin("GET", "/people")
+    assert [one["email"] for one in listed["people"]] == ["ben@example.com"]
+    assert token not in json.dumps(listed)
+    assert admin("POST", "/people/ben@example.com/setup-link")[0] == 201
+    assert app.auth.link(token) is None
+    user = app.auth.user("ben@example.com")
+    app.auth.use_sign_in_link(app.auth.sign_in_link(user.id))
+    assert admin("DELETE", "/people/ben@example.com/sessions")[1] == {"ended": 1}
+    _, changed = admin("PATCH", "/people/ben@example.com", {"roles": {}, "disabled": True})
+    assert (changed["roles"], changed["disabled_at"] is not None) == ({}, True)
+    for wrong, expected in (({"nowhere": "editor"}, 404), ({"production": "king"}, 400)):
+        assert admin("PATCH", "/people/ben@example.com", {"roles": wrong})[0] == expected
+        assert admin("POST", "/people", {"email": "c@d.ef", "roles": wrong})[0] == expected
+    assert admin("PATCH", "/people/nobody@example.com", {})[0] == 404
+
+
+def test_the_ledger_is_exported_and_verified(caller: Any, app: Any, call: Any) -> None:
+    """JSON lines, oldest first, from a row on; the head that was kept is found in the chain."""
+    admin = caller()
+    admin("POST", "/environments", {"key": "qa"})
+    answer = call(app.asgi, "GET", "/api/v1/admin/reports/audit", admin.headers)
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/x-ndjson")
+    rows = [json.loads(line) for line in answer.body.splitlines()]
+    assert [row["seq"] for row in rows] == sorted(row["seq"] for row in rows)
+    assert rows[-1]["environment"] == "qa"
+    _, page = admin("GET", "/audit", query="limit=500")
+    assert page["rows"] == rows[::-1]
+    after = f"after={rows[-2]['seq']}".encode()
+    rest = call(app.asgi, "GET", "/api/v1/admin/reports/audit", admin.headers, query=after)
+    assert [json.loads(line) for line in rest.body.splitlines()] == rows[-1:]
+    _, whole = admin("GET", "/reports/audit/verify")
+    assert whole == {"ok": True, "rows": len(rows), "head": rows[-1]["digest"], "problems": []}
+    for head, ok in ((rows[0]["digest"], True), ("ab" * 32, False)):
+        assert admin("GET", "/reports/audit/verify", query=f"head={head}")[1]["ok"] is ok
+    own = caller("qa", "viewer")
+    answer = call(app.asgi, "GET", "/api/v1/admin/reports/audit", own.headers)
+    assert {json.loads(line)["environment"] for line in answer.body.splitlines()} == {"qa"}
