@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flagloop.errors import TransportError
-from flagloop.sync.line import BufferedError, Line, NoStreamError, Patience, UnusableError
+from flagloop.sync.line import Line, NoStreamError, Patience, UnusableError
 from flagloop.sync.pacing import Pacing
 from flagloop.sync.refresh import Refresh
 from flagloop.sync.source import ServerSource, Snapshot
@@ -123,9 +123,10 @@ class Live(Refresh):
     def _ended(self, problem: TransportError) -> None:
         began = self._pacing.mode.name == "stream"
         self._without = isinstance(problem, NoStreamError)
-        # Where streams have come through, it is the server that is slow, and it will be back.
-        slow = isinstance(problem, BufferedError) and self._pacing.proven
-        if isinstance(problem, UnusableError) and not slow:
+        # Where polls fail, too, or where streams have come through, this is trouble that passes:
+        # a server that hangs, a maintenance page, a portal that wants to be clicked away.
+        settled = self._error is None and not self._pacing.proven
+        if isinstance(problem, UnusableError) and settled:
             self._pacing.unusable(str(problem))
             return
         if not began and not self._pacing.polling:

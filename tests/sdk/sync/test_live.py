@@ -16,6 +16,13 @@ KEY = "fl_srv_x"
 SOON = Patience(connect=3.0, first=0.3, silence=20.0)
 
 
+ODD = {
+    "missing": lambda flags, handler: flags.plainly(handler, b"default backend - 404", 404),
+    "page": lambda flags, handler: flags.plainly(handler, b"<p>Soon", Content_Type="text/html"),
+}
+"""What proxies and portals answer in the place of the server."""
+
+
 # A stream that works.
 
 
@@ -178,14 +185,14 @@ def test_the_stream_comes_back_when_the_path_lets_it(flags: Any, follow: Any, un
     assert flags.polls == polls
 
 
-@pytest.mark.parametrize("held", ["held_head", "held_body"])
-def test_a_server_that_hangs_is_found_again_soon(
-    flags: Any, follow: Any, until: Any, held: str
+@pytest.mark.parametrize("answer", ["held_head", "held_body", "missing", "page"])
+def test_a_path_that_gave_streams_gives_them_again_soon(
+    flags: Any, follow: Any, until: Any, answer: str
 ) -> None:
-    """Streams came on this path, so it is no path that buffers: tries go on as after any end."""
+    """It neither buffers nor leads to an older server: tries go on as after any end."""
     one = follow(patience=SOON)
     until(one.streaming)
-    flags.stream = getattr(flags, held)
+    flags.stream = {**ODD, **vars(type(flags))}[answer].__get__(flags)
     flags.writers[0].put(None)
     until(lambda: len(flags.resumed) >= 5)
     assert one.state()["mode"] == "poll"
@@ -193,6 +200,22 @@ def test_a_server_that_hangs_is_found_again_soon(
     until(lambda: one.applied == ["k.1", "k.2"])
     flags.stream = flags.well
     until(one.streaming)
+
+
+@pytest.mark.parametrize("answer", ["held_head", "missing", "page"])
+def test_nothing_is_known_of_streams_while_polls_fail(
+    flags: Any, follow: Any, until: Any, answer: str
+) -> None:
+    """From the start a portal or a proxy without its server answers: both are tried on."""
+    odd = {**ODD, **vars(type(flags))}[answer].__get__(flags)
+    flags.stream, flags.polled = odd, ODD["page"].__get__(flags)
+    one = follow(patience=SOON)
+    until(lambda: len(flags.resumed) >= 3)
+    assert one.applied == []
+    assert one.state()["error"] is not None
+    flags.stream, flags.polled = flags.well, flags.ruleset
+    until(one.streaming)
+    until(lambda: one.applied == ["k.1"])
 
 
 @pytest.mark.parametrize(
