@@ -6,7 +6,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from flagloop.evaluation.ruleset import Ruleset
 from flagloop_server import changes as change
 from flagloop_server.app import Application, create_app
 from flagloop_server.config import Config
+from flagloop_server.instances import introduced
 from flagloop_server.store import Actor
 from flagloop_server.store.events import decode_batch
 
@@ -178,7 +179,27 @@ def fill(scene: Scene, visitors: int = 400) -> None:
     apply(change.push("production", FLAGS), scene.actor, "first flags")
     apply(change.set_share("production", "new_checkout", "canary", "10%"), scene.actor, "healthy")
     visit(scene, visitors)
+    tell(scene, "web-1", 4711)
     apply(change.kill("production", "search_limits"), Actor("person", "cleo@example.com"), "INC-77")
+    tell(scene, "web-1", 4712, lost={"queue_full": 12})
+    tell(scene, "worker-2", 90, stream=True)
+
+
+def tell(
+    scene: Scene, host: str, pid: int, *, stream: bool = False, lost: Mapping[str, int] = {}
+) -> None:
+    """A process says that it has the present revision."""
+    env = scene.app.store.environment("production")
+    known = scene.app.instances
+    said = f"{host}-{pid}; host={host}; pid={pid}; sdk=flagloop-python/0.1.0".encode()
+    if stream:
+        known.opened(env.id, 1, said, env.name.encode())
+    else:
+        known.polled(env.id, 1, said, env.name.encode())
+    who = introduced(said)
+    if lost and who is not None:
+        known.delivered(env.id, 1, who, env.name, lost)
+    known.settle()
 
 
 def add_flag(scene: Scene, key: str) -> str:
@@ -328,6 +349,8 @@ def addresses(scene: Scene) -> dict[str, str]:
         "edit": f"{flag}/edit",
         "new-flag": f"{production}/new-flag",
         "flag-history": f"{flag}/history",
+        "instances": f"{production}/instances",
+        "instances-empty": f"{development}/instances",
         "history": f"{production}/history",
         "history-compare": f"{production}/history?from={newest - 1}&to={newest}",
         "revision": f"{production}/revisions/{newest}",

@@ -139,6 +139,24 @@ def test_kill_and_restore_without_javascript(scriptless: Chrome, scene: Scene, t
     assert "killed:" not in tools.item_text(scene, "no_script")
 
 
+def test_a_kill_is_watched_until_all_obey(driver: Chrome, scene: Scene, tools: Any) -> None:
+    """The page itself says who is missing and, without a reload, when nobody is any more."""
+    address = tools.add_flag(scene, "watched")
+    for pid in (1, 2):
+        tools.tell(scene, "web-9", pid)
+    driver.get(f"{address}?kill=1")
+    one(driver, "#reason").send_keys("INC-9" + Keys.ENTER)
+    arrive(driver, tools, "Killed watched.")
+    arrive(driver, tools, "web-9:2 (revision")
+    tools.tell(scene, "web-9", 1)
+    tools.tell(scene, "web-9", 2)
+    tools.until(lambda: "web-9:" not in one(driver, ".obeyed").text, "all to obey")
+    assert "Off on 2 of " in one(driver, ".obeyed").text
+    click(driver, tools, "All instances")
+    arrive(driver, tools, "Instances of production")
+    arrive(driver, tools, "web-9:2")
+
+
 def test_a_kill_needs_a_reason(scriptless: Chrome, scene: Scene, tools: Any) -> None:
     """An empty reason stops at the browser; a blank one at the server, which says so."""
     driver = scriptless

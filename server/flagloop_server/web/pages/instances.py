@@ -75,7 +75,8 @@ def _row(told: Obedience, seen: Seen, state: State) -> Row:
     env = told.target.environment
     behind = obedience.behind(seen, env)
     lost = ", ".join(f"{n:,} {reason}" for reason, n in sorted(seen.lost.items()))
-    return Row(seen, state, obedience.revision_words(seen, env), behind, lost)
+    revision = obedience.revision_words(seen, env).removeprefix("revision ")
+    return Row(seen, state, revision, behind, lost)
 
 
 def summary(told: Obedience) -> str:
