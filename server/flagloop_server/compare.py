@@ -86,16 +86,21 @@ class Comparison:
         counted = Counter(item.state for item in self.items)
         return {state: counted[state] for state in STATES}
 
-    def item(self, section: str, key: str) -> ComparedItem | None:
-        """One of the items."""
-        return next((one for one in self.items if (one.section, one.key) == (section, key)), None)
-
 
 def compare(left: StoredDocument, right: StoredDocument) -> Comparison:
     """Every item of the two documents, those that are the same too."""
     ours, theirs = _parts(left.document), _parts(right.document)
     items = tuple(_compared(ref, ours.get(ref), theirs.get(ref)) for ref in _refs(ours, theirs))
     return Comparison(left, right, items)
+
+
+def compare_item(
+    left: StoredDocument, right: StoredDocument, section: str, key: str
+) -> ComparedItem | None:
+    """One item of the two documents; None where neither has it."""
+    ref = (section, key)
+    pair = [_part(one.document, ref) for one in (left, right)]
+    return _compared(ref, *pair) if any(pair) else None
 
 
 def plain_text(section: str, key: str, item: Item | None) -> str | None:
@@ -116,6 +121,10 @@ def _parts(document: DocumentText) -> dict[Ref, Item]:
         if word not in SECTIONS and word not in _OWN_WORDS
     }
     return {**document.items, **entries}
+
+
+def _part(document: DocumentText, ref: Ref) -> Item | None:
+    return document.items.get(ref) if ref[1] else _parts(document).get(ref)
 
 
 def _refs(left: Mapping[Ref, Item], right: Mapping[Ref, Item]) -> Iterable[Ref]:

@@ -130,7 +130,7 @@ API_NEEDS = {
     "places.setup_link": "owner",
     "places.verify_audit": "owner",
     "questions.compare_environments": "viewer",
-    "questions.compare_item": "viewer",
+    "questions.compare_one": "viewer",
     "questions.decide": "viewer",
     "questions.explain": "viewer",
 }

@@ -8,7 +8,7 @@ import pytest
 
 from flagloop_server import changes as change
 from flagloop_server.changes import Changes
-from flagloop_server.compare import Comparison, compare
+from flagloop_server.compare import ComparedItem, Comparison, compare, compare_item
 from flagloop_server.store import Actor, Store
 
 BEN = Actor("person", "ben@example.com")
@@ -68,6 +68,13 @@ def compared(tmp_path: Path) -> Comparison:
         return compare(store.document("left"), store.document("right"))
 
 
+def item_of(compared: Comparison, section: str, key: str) -> ComparedItem | None:
+    """One item, as it is in the list of all."""
+    found = compare_item(compared.left, compared.right, section, key)
+    assert found in (*compared.items, None)
+    return found
+
+
 def test_each_item_has_one_state(compared: Comparison) -> None:
     """Items are listed by section, as the left has them, then those of the right alone."""
     assert [(one.section, one.key, one.state) for one in compared.items] == [
@@ -83,21 +90,21 @@ def test_each_item_has_one_state(compared: Comparison) -> None:
 
 def test_texts_stand_at_the_first_column_without_runtime_words(compared: Comparison) -> None:
     """What promoting would copy is what is compared, comments too."""
-    checkout = compared.item("flags", "checkout")
+    checkout = item_of(compared, "flags", "checkout")
     assert checkout is not None
     assert checkout.left == (
         "checkout:\n  rules:\n    - name: canary\n      rollout: {to: on, stages: [1%, 5%, 100%]}\n"
     )
     assert checkout.right is not None
     assert "paused" not in checkout.right
-    banner = compared.item("flags", "banner")
+    banner = item_of(compared, "flags", "banner")
     assert banner is not None
     assert (banner.left or "").startswith("# asked for by marketing\nbanner:\n")
 
 
 def test_runtime_words_are_told_apart(compared: Comparison) -> None:
     """A stage in force and a pause do not make an item differ, but they are listed."""
-    checkout = compared.item("flags", "checkout")
+    checkout = item_of(compared, "flags", "checkout")
     assert checkout is not None
     assert [(one.path, one.left, one.right) for one in checkout.runtime] == [
         ("rules.canary.rollout.stage", "5%", None),
@@ -107,11 +114,11 @@ def test_runtime_words_are_told_apart(compared: Comparison) -> None:
 
 def test_other_comments_are_no_difference_of_meaning(compared: Comparison) -> None:
     """The same meaning in another text is the same, and says that it is worded otherwise."""
-    checkout, staff = compared.item("flags", "checkout"), compared.item("segments", "staff")
+    checkout, staff = item_of(compared, "flags", "checkout"), item_of(compared, "segments", "staff")
     assert checkout is not None
     assert staff is not None
     assert (checkout.reworded, staff.reworded) == (True, False)
-    assert compared.item("flags", "nowhere") is None
+    assert item_of(compared, "flags", "nowhere") is None
 
 
 def test_an_item_of_a_flow_section_is_shown_as_it_is(tmp_path: Path) -> None:

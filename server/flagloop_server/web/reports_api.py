@@ -12,7 +12,7 @@ from flask import Blueprint
 from flagloop.errors import NotFoundError
 from flagloop.evaluation.explain import Position, Reached
 from flagloop_server import playground
-from flagloop_server.compare import ComparedItem, compare
+from flagloop_server.compare import ComparedItem, compare, compare_item
 from flagloop_server.web import application, records, wire
 from flagloop_server.web.identity import require
 from flagloop_server.web.rest import operation
@@ -173,11 +173,11 @@ def compare_environments(env: str, query: With) -> Comparison:
 
 
 @operation(blueprint.get, "/reports/compare/<section>/<key>", may="view")
-def compare_item(env: str, section: str, key: str, query: WithItem) -> ComparedTexts:
+def compare_one(env: str, section: str, key: str, query: WithItem) -> ComparedTexts:
     """One item here and in another environment, with both texts."""
     require("view", query.other)
     store = application().store
-    found = compare(store.document(env), store.document(query.other)).item(section, key)
+    found = compare_item(store.document(env), store.document(query.other), section, key)
     if found is None:
         raise NotFoundError(f"no {section}.{key} in {env}, nor in {query.other}")
     return ComparedTexts(**_compared(found), here=found.left, there=found.right)
