@@ -92,15 +92,20 @@ def _next(before: str | None, after: str) -> bool:
 
 
 def _toggled(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Compares nothing but one word, of flags that are other objects: some 50 ns for each."""
+    """Compares nothing but one word, of flags that are other objects: 0.1 us for each."""
     before, after = old.get("flags"), new.get("flags")
     if before is after or not isinstance(before, dict) or not isinstance(after, dict):
         return False
     known = before.get
-    return any(
-        flag is not (was := known(key)) and _killed(flag) != _killed(was)
-        for key, flag in after.items()
-    )
+    try:
+        suspects = [
+            key
+            for key, flag in after.items()
+            if flag is not (was := known(key, flag)) and ("killed" in flag or "killed" in was)
+        ]
+    except TypeError:  # there is something that is no flag
+        suspects = [key for key in after if key in before]
+    return any(_killed(before[key]) != _killed(after[key]) for key in suspects)
 
 
 def _killed(flag: Any) -> bool:
