@@ -92,10 +92,16 @@ class Admin:
         """Undo a kill: environment, revision, changed."""
         return self._call("POST", f"{self._flag(flag)}/restore", {"reason": reason})
 
-    def share(self, flag: str, rule: str, percent: str, reason: str) -> dict[str, Any]:
-        """Set a rule's share, "25%": environment, revision, changed."""
+    def share(
+        self, flag: str, rule: str, percent: str, reason: str, *, force: bool = False
+    ) -> dict[str, Any]:
+        """Set a rule's share, "25%": environment, revision, changed.
+
+        `force` also disturbs a running experiment, which is refused otherwise.
+        """
         path = f"{self._flag(flag)}/rules/{quote(rule, safe='')}/share"
-        return self._call("POST", path, {"share": percent, "reason": reason})
+        body = {"share": percent, "reason": reason}
+        return self._call("POST", path, {**body, "force": True} if force else body)
 
     def obedience(self, revision: int) -> dict[str, Any]:
         """Who has a revision: sentence, complete, settled, instances, reached, seconds, missing."""

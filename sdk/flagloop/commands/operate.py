@@ -77,6 +77,7 @@ def restore(*, flag: str, reason: str, wait: float | None, as_json: bool, **serv
 @click.argument("rule")
 @click.argument("percent", callback=read_percent)
 @reason_option
+@click.option("--force", is_flag=True, help="Also if it disturbs a running experiment.")
 @server_options
 @json_option
 def share(
@@ -85,13 +86,14 @@ def share(
     rule: str,
     percent: str,
     reason: str,
+    force: bool,
     url: str | None,
     key: str | None,
     env: str | None,
     as_json: bool,
 ) -> None:
     """Set the share of a rule, `25%` say (of a rollout: its stage)."""
-    answer = Admin(url, key, env).share(flag, rule, percent, reason)
+    answer = Admin(url, key, env).share(flag, rule, percent, reason, force=force)
     if answer.get("changed"):
         before = answer.get("before")
         done = f"rule {rule} of {flag} takes {percent}" + (f", was {before}" if before else "")

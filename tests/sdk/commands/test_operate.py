@@ -80,6 +80,8 @@ def test_share_sends_the_percentage_as_written(run: Run) -> None:
     responses.post(f"{PLACE}/flags/a/rules/canary/share", json=done(before="5%", after="2.5%"))
     result = run("share", "a", "canary", "2.5%", "--reason", "slower", *ON)
     assert sent() == {"share": "2.5%", "reason": "slower"}
+    run("share", "a", "canary", "2.5%", "--reason", "slower", "--force", *ON)
+    assert sent() == {"share": "2.5%", "reason": "slower", "force": True}
     assert "rule canary of a takes 2.5%, was 5%" in result.output
 
 
