@@ -235,7 +235,7 @@ def test_edit_yaml_then_compare_and_revert(driver: Chrome, scene: Scene, tools: 
 
 
 def test_an_edit_never_overwrites_somebody_else(driver: Chrome, scene: Scene, tools: Any) -> None:
-    """Who saves after another gets their own text back, and sees what changed meanwhile."""
+    """Who saves after another sees what changed meanwhile, and both in the text, unsaved."""
     driver.get(tools.add_flag(scene, "contested") + "/edit")
     click(driver, tools, "Show what it would do")
     arrive(driver, tools, "changes nothing")
@@ -249,9 +249,11 @@ def test_an_edit_never_overwrites_somebody_else(driver: Chrome, scene: Scene, to
     other = change.set_share("production", "contested", "canary", "9%")
     scene.app.changes.apply(other, scene.actor, "meanwhile")
     click(driver, tools, "Save in production")
-    arrive(driver, tools, "Not saved")
-    assert "share: 9%" in body(driver)
-    assert "red" in (one(driver, "#text").get_attribute("value") or "")
+    arrive(driver, tools, "nothing was saved yet")
+    assert "meanwhile" in body(driver)
+    text = one(driver, "#text").get_attribute("value") or ""
+    assert "share: 9%" in text
+    assert "red" in text
     assert "red" not in tools.item_text(scene, "contested")
 
 

@@ -88,7 +88,7 @@ def set_operator(work: Work, step: Step) -> None:
     constant = fitting(new, tests[operator])
     renamed = {new if word == operator else word: value for word, value in tests.items()}
     holder[attribute] = shortest({**renamed, new: constant})
-    work.focus = (*step.path[:-1], new)
+    work.focus, work.part = (*step.path[:-1], new), "constant"
 
 
 def set_attribute(work: Work, step: Step) -> None:
@@ -112,7 +112,7 @@ def set_attribute(work: Work, step: Step) -> None:
     else:
         holder[new] = shortest({**there, operator: constant})
         _drop(work, step.path)
-    work.focus = (*step.path[:-2], new, operator)
+    work.focus, work.part = (*step.path[:-2], new, operator), "operator"
 
 
 def drop_test(work: Work, step: Step) -> None:
@@ -142,6 +142,8 @@ def add_to_condition(work: Work, step: Step) -> None:
         return
     insert_word(holder, name, content, order_of(path))
     work.focus = (*path, name)
+    if word == "test":
+        work.focus, work.part = (*path, name, "eq"), "attribute"
 
 
 def set_segments(work: Work, step: Step) -> None:

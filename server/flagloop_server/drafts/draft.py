@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flagloop.document import yamledit
@@ -43,7 +43,8 @@ class Draft:
     """An item's text as it is edited.
 
     `mapping` is None where the text cannot be read at all; `problems` have lines of the text.
-    `reformatted` says that a step laid the item out anew, `focus` where it left off.
+    `reformatted` says that a step laid the item out anew, `focus` where it left off, `part` in
+    which field of a test.
     """
 
     section: str
@@ -53,6 +54,7 @@ class Draft:
     problems: tuple[Problem, ...] = ()
     reformatted: bool = False
     focus: tuple[str | int, ...] = ()
+    part: str = ""
 
     @property
     def readable(self) -> bool:
@@ -110,7 +112,7 @@ def _make(work: Work, step: Step) -> None:
         raise ValueError(f"no step '{step.do}'; there are {', '.join(DOINGS)}")
     if step.do == "set" and step.kind not in ("", *typed.KINDS):
         raise ValueError(f"no kind '{step.kind}'; there are {', '.join(typed.KINDS)}")
-    work.focus = step.path
+    work.focus, work.part = step.path, ""
     try:
         DOINGS[step.do](work, step)
     except (AttributeError, LookupError, TypeError, ValueError):
@@ -128,7 +130,7 @@ def replace_draft(desk: Desk, text: str, mapping: dict[str, Any]) -> Draft:
 def _written(desk: Desk, before: Draft, work: Work) -> Draft:
     text, anew = rewritten(before.section, before.key, before.text, work.item)
     after = read_draft(desk, text)
-    return Draft(after.section, after.key, text, after.mapping, after.problems, anew, work.focus)
+    return replace(after, text=text, reformatted=anew, focus=work.focus, part=work.part)
 
 
 def rewritten(section: str, key: str, text: str, mapping: Any) -> tuple[str, bool]:

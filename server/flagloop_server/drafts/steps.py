@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from flagloop.document.problem import Path, Problem, path_text
@@ -43,12 +43,15 @@ class Step:
 
 @dataclass(slots=True)
 class Work:
-    """The item being changed; `saved` are the names of rules that were saved already."""
+    """The item being changed; `saved` are the names of rules that were saved already.
+
+    `focus` is where one goes on, `part` which field of a test that is.
+    """
 
     item: dict[str, Any]
     saved: Collection[str] = ()
     focus: Path = ()
-    variants: Mapping[str, Any] = field(default_factory=dict)
+    part: str = ""
 
     def at(self, path: Path) -> Any:
         """What stands at a path; DocumentError where nothing does."""

@@ -57,36 +57,36 @@ function remember() {
   if (undo) undo.hidden = false;
 }
 
-// What was typed into a field that is not sent yet survives the new cards.
+// The caret stays where it is; where that place is gone it goes where the step left off. What was
+// typed into a field that is not sent yet survives the new cards.
 function draw(html, focus) {
   const active = cards.contains(document.activeElement) ? document.activeElement : null;
-  const kept = active && { id: active.id, value: active.value, at: active.selectionStart };
+  const { id = "", value, selectionStart: at, defaultValue } = active ?? {};
   const label = active?.getAttribute("aria-label");
   const open = new Map(
     [...cards.querySelectorAll("[data-keep]")].map((one) => [one.dataset.keep, one.open]),
   );
-  const dirty = active?.matches("input, textarea") && active.value !== active.defaultValue;
   cards.innerHTML = html;
   for (const one of cards.querySelectorAll("[data-keep]"))
     one.open = open.get(one.dataset.keep) ?? one.open;
-  const place = focus && document.getElementById(focus);
-  if (place) {
-    const first = place.matches("input, select, textarea")
-      ? place
-      : (place.querySelector("input, select, textarea") ?? place.querySelector("button"));
-    first?.focus({ preventScroll: true });
-    place.scrollIntoView({ block: "nearest" });
+  const again = id && document.getElementById(id);
+  if (again) {
+    if (active.matches("input, textarea") && value !== defaultValue) {
+      again.value = value;
+      again.setSelectionRange?.(at, at);
+    }
+    again.focus({ preventScroll: true });
     return;
   }
-  const again = kept?.id
-    ? document.getElementById(kept.id)
-    : label && cards.querySelector(`[aria-label="${CSS.escape(label)}"]`);
-  if (!again) return;
-  if (dirty) {
-    again.value = kept.value;
-    again.setSelectionRange?.(kept.at, kept.at);
-  }
-  again.focus({ preventScroll: true });
+  const twin =
+    label && active.dataset.do !== "copy" && cards.querySelector(`[aria-label="${CSS.escape(label)}"]`);
+  const place = focus && document.getElementById(focus);
+  const fields = "input, select, textarea";
+  const inner = place && (place.matches(fields) ? place : place.querySelector(fields) ?? place.querySelector("button"));
+  const next = twin && !twin.disabled ? twin : inner;
+  if (!next) return;
+  next.focus({ preventScroll: true });
+  next.scrollIntoView({ block: "nearest" });
 }
 
 function take(answer, steps, sent) {
@@ -100,8 +100,7 @@ function take(answer, steps, sent) {
   if (fieldset) {
     fieldset.disabled = !answer.readable;
     document.getElementById("visual-note").hidden = answer.readable;
-    const goes = steps.some((one) => !["set", "constant", "segments"].includes(one.do));
-    if (answer.readable) draw(answer.html, goes && !answer.refusal ? answer.focus : "");
+    if (answer.readable) draw(answer.html, answer.refusal ? "" : answer.focus);
   }
   if (answer.refusal) say(`Not done: ${answer.refusal}.`);
   else if (answer.reformatted) say("The text was laid out anew: its comments may have moved.");

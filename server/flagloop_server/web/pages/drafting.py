@@ -124,7 +124,7 @@ def draft(environment: str) -> ResponseReturnValue:
         "problems": [msgspec.to_builtins(told(one, made.section, made.key)) for one in shown(made)],
         "refusal": refusal,
         "reformatted": made.reformatted,
-        "focus": identity(made.focus) if made.focus else "",
+        "focus": ":".join(filter(None, (identity(made.focus), made.part))) if made.focus else "",
         "meanwhile": bool(body.key) and _revision(stored, desk) != body.opened,
     }
 
