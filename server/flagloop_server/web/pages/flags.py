@@ -13,7 +13,7 @@ from flagloop_server.itemtext import dedented
 from flagloop_server.staleness import settled_flags
 from flagloop_server.store import Environment, now_ms
 from flagloop_server.web import application
-from flagloop_server.web.identity import identity
+from flagloop_server.web.identity import identity, public_url
 from flagloop_server.web.pages import live
 from flagloop_server.web.pages.confirmation import confirmation
 from flagloop_server.web.pages.frame import (
@@ -22,7 +22,6 @@ from flagloop_server.web.pages.frame import (
     drop_notes,
     enter,
     page,
-    public_url,
     take_notes,
     whole,
 )

@@ -209,11 +209,6 @@ def enter(action: Action, key: str) -> tuple[Environment, Identity]:
     return application().store.environment(key), who
 
 
-def public_url() -> str:
-    """The address under which applications reach this server."""
-    return (application().config.url or request.host_url).rstrip("/")
-
-
 def back_to_flag(environment: str, flag: str, applied: Applied) -> BaseResponse:
     """To a flag's page, with the confirmation of what was just done (if anything was)."""
     place = url_for("pages.flag_page", environment=environment, flag=flag)

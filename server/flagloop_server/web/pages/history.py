@@ -15,13 +15,12 @@ from flagloop_server.store import Environment
 from flagloop_server.undoing import can_be_undone
 from flagloop_server.web import application
 from flagloop_server.web.audit import audit_rows
-from flagloop_server.web.identity import require_server_admin
+from flagloop_server.web.identity import public_url, require_server_admin
 from flagloop_server.web.pages.frame import (
     back_to_flag,
     blueprint,
     enter,
     page,
-    public_url,
     whole,
 )
 from flagloop_server.web.pages.proposals import ItemDiff, propose, reason, text_of

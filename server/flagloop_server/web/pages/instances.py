@@ -13,7 +13,8 @@ from flagloop_server.instances import Seen
 from flagloop_server.obedience import Obedience, State
 from flagloop_server.store import Environment
 from flagloop_server.web import application
-from flagloop_server.web.pages.frame import blueprint, enter, fragment, page, public_url, whole
+from flagloop_server.web.identity import public_url
+from flagloop_server.web.pages.frame import blueprint, enter, fragment, page, whole
 
 PAGE = 100
 """Rows that are shown at once."""

@@ -10,8 +10,8 @@ from flask.typing import ResponseReturnValue
 from flagloop.errors import ConfigError
 from flagloop_server.store import EVERYWHERE, KeyKind, Role
 from flagloop_server.web import application
-from flagloop_server.web.identity import known, require, require_server_admin
-from flagloop_server.web.pages.frame import blueprint, enter, page, public_url, visible
+from flagloop_server.web.identity import known, public_url, require, require_server_admin
+from flagloop_server.web.pages.frame import blueprint, enter, page, visible
 
 KINDS = {
     "server": "reads the rules and sends events, from your own servers; secret",
