@@ -165,10 +165,15 @@ def test_workers_obey_and_lose_nothing(
 def test_workers_that_are_recycled_deliver_first(
     site: Any, farm: Callable[..., Farm], options: list[str]
 ) -> None:
-    """With `--max-requests` each worker ends after a few requests, and leaves nothing behind."""
+    """With `--max-requests` each worker ends after a few requests, with SIGHUP all of them do:
+    none leaves anything behind.
+    """
     gunicorn = farm("--max-requests=5", "--max-requests-jitter=3", *options)
-    for _ in range(40):
-        gunicorn.decide()
+    for _ in range(2):
+        for _ in range(20):
+            gunicorn.decide()
+        gunicorn.process.send_signal(signal.SIGHUP)
+    gunicorn.both("SPLIT")
     assert len(gunicorn.asked) > 4
     gunicorn.stop()
     assert site.exposures() == sorted(unit for units in gunicorn.asked.values() for unit in units)
