@@ -25,6 +25,9 @@ CLIENT_KEY = re.compile(r"^CLIENT='(.+)'$", re.MULTILINE)
 PORT = 4242
 """unleash_propagation.py knows no other."""
 
+POSTGRES_PORT = 15432
+"""None of those that a load client's connections take."""
+
 SEEDED = 140
 """Flags as unleash.sh seeds them: a snapshot of 50 KB."""
 
@@ -143,7 +146,8 @@ class Unleash:
 
     def _script(self, *arguments: str) -> str:
         """Run unleash.sh; what it starts keeps no pipe of ours open."""
-        environment = {**os.environ, "UNLEASH_WORK": str(self.folder), "UNLEASH_PORT": str(PORT)}
+        environment = {"UNLEASH_PG_PORT": str(POSTGRES_PORT), **os.environ}
+        environment |= {"UNLEASH_WORK": str(self.folder), "UNLEASH_PORT": str(PORT)}
         with tempfile.TemporaryFile("w+") as output:
             try:
                 done = subprocess.run(
@@ -160,5 +164,5 @@ class Unleash:
             output.seek(0)
             said = output.read()
         if done.returncode and arguments != ("stop",):
-            raise PeerMissingError(f"unleash.sh {arguments[0]}: {said.strip()[-200:]}")
+            raise PeerMissingError(f"unleash.sh {arguments[0]}: {' '.join(said.split())[-200:]}")
         return said
