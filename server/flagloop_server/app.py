@@ -156,7 +156,7 @@ class Application:
         self.edge.close()
         try:
             self.touch_keys()
-            self.roll.write()
+            self.roll.write(at_last=True)
         except sqlite3.Error as problem:
             log.warning("keys' last use and instances were not written: %s", problem)
         self.store.close()

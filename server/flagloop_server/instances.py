@@ -249,10 +249,13 @@ class Instances:
             found = [one.view(environment) for one in self._known.get(environment, {}).values()]
         return sorted(found, key=lambda one: (-one.last_seen, one.place, one.id))
 
-    def left(self, environment: int) -> list[str]:
-        """The ids of those who said goodbye lately."""
+    def left(self, environment: int, ago: int) -> list[str]:
+        """The ids of those who said goodbye lately, but `ago` milliseconds or more."""
+        latest = self._clock() - ago
         with self._lock:
-            return [name for place, name in self._left if place == environment]
+            return [
+                who[1] for who, at in self._left.items() if who[0] == environment and at <= latest
+            ]
 
     # Below, the lock is held.
 

@@ -8,6 +8,9 @@ from flagloop_server.obedience import State
 from flagloop_server.store import Store, now_ms
 from flagloop_server.store.events import InstanceRow
 
+LATEST = 60_000
+"""Milliseconds after a goodbye in which a batch may still come."""
+
 
 class Roll:
     """Reads the list at the start of a server, writes it down now and then."""
@@ -26,12 +29,16 @@ class Roll:
                 [_seen(row, environment.id) for row in rows if now - row.last_seen_ms <= GONE],
             )
 
-    def write(self) -> None:
-        """Write down who is there, and forget who said goodbye. Raises sqlite3.Error."""
+    def write(self, *, at_last: bool = False) -> None:
+        """Write down who is there, and forget who said goodbye. Raises sqlite3.Error.
+
+        A last batch may come after a goodbye, and brings its sender's row back: so not at once,
+        unless this is the end.
+        """
         for environment in self._store.environments():
             told = obedience.look(self._store, self._instances, environment.key)
             rows = [_row(seen, state, told.now) for seen, state in told.states]
-            left = self._instances.left(environment.id)
+            left = self._instances.left(environment.id, 0 if at_last else LATEST)
             if rows or left:
                 self._store.events.note_instances(environment.id, rows, left)
 

@@ -96,7 +96,7 @@ def _toggled(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     before, after = old.get("flags"), new.get("flags")
     if before is after or not isinstance(before, dict) or not isinstance(after, dict):
         return False
-    known = before.get
+    known: Any = before.get
     try:
         suspects = [
             key

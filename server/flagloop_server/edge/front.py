@@ -203,7 +203,9 @@ class Edge:
             answer = snapshot.answer(tag, encoding)
         except Refused as refusal:
             answer = refusal.answer
-        await self._answer("ruleset", send, answer)
+        # SDKs ask by HEAD to say which revision they have, and want none.
+        route = "confirm" if scope["method"] == "HEAD" else "ruleset"
+        await self._answer(route, send, answer)
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
