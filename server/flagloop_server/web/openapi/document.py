@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -134,7 +135,7 @@ def _admin(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
     key: list[dict[str, list[str]]] = [{"admin_key": []}]
     session: dict[str, list[str]] = {"session": []}
     described = {
-        **_text(operation.text, _NEEDS[operation.may]),
+        **_text(operation.text, _about(operation.query), _NEEDS[operation.may]),
         "operationId": operation.name,
         "tags": [route.tag],
         "parameters": [*_path_parameters(route), *_query_parameters(operation.query)],
@@ -168,7 +169,7 @@ def _edge(one: edge.EdgeRoute, schemas: dict[Any, Any]) -> dict[str, Any]:
         for status, text in one.others
     }
     return {
-        **_text(one.text, ""),
+        **_text(one.text),
         "operationId": one.name,
         "tags": [one.tag],
         **({"parameters": headers} if headers else {}),
@@ -190,11 +191,15 @@ def _itself() -> dict[str, Any]:
     }
 
 
-def _text(text: str, more: str) -> dict[str, str]:
+def _text(text: str, *more: str) -> dict[str, str]:
     summary, _, rest = text.partition("\n")
-    parts = [" ".join(part.split()) for part in rest.split("\n\n") if part.strip()]
-    described = "\n\n".join([*parts, more]).strip()
+    paragraphs = [part for one in (rest, *more) for part in one.split("\n\n") if part.strip()]
+    described = "\n\n".join(" ".join(part.split()) for part in paragraphs)
     return {"summary": summary, **({"description": described} if described else {})}
+
+
+def _about(query: type[Any] | None) -> str:
+    return "" if query is None else f"The query: {inspect.getdoc(query)}"
 
 
 def _path_parameters(route: Route) -> list[dict[str, Any]]:
@@ -223,7 +228,6 @@ def _query_parameters(query: type[Any] | None) -> list[dict[str, Any]]:
             "name": name,
             "in": "query",
             "required": name in required,
-            "description": found.get("description", ""),
             "schema": _without_null(one),
         }
         for name, one in found["properties"].items()

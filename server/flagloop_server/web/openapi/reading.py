@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
+
+Words: TypeAlias = tuple[tuple[str, str], ...]
+"""A type in words: pieces of text, each with the type that it leads to (empty: none)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,8 +16,7 @@ class Field:
     """A field of a type, or a parameter; `place` is path, query or header for the latter."""
 
     name: str
-    type: str
-    link: str
+    type: Words
     required: bool
     text: str = ""
     place: str = ""
@@ -97,38 +99,41 @@ NEEDS = {
 }
 
 
-def type_words(schema: Mapping[str, Any]) -> tuple[str, str]:
-    """A schema in words, and the type that it leads to (empty: none)."""
+def type_words(schema: Mapping[str, Any]) -> Words:
+    """A schema in words: pieces of text, each with the type that it leads to (empty: none)."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
-        return name, name
+        return ((name, name),)
     if "anyOf" in schema:
-        parts = [type_words(one) for one in schema["anyOf"]]
-        links = [link for _, link in parts if link]
-        return " or ".join(text for text, _ in parts), links[0] if len(links) == 1 else ""
+        return _joined((type_words(one) for one in schema["anyOf"]), " or ")
     if "enum" in schema:
-        return " or ".join(json.dumps(one) for one in schema["enum"]), ""
+        return ((" or ".join(json.dumps(one) for one in schema["enum"]), ""),)
     if "const" in schema:
-        return json.dumps(schema["const"]), ""
+        return ((json.dumps(schema["const"]), ""),)
     return _plain(schema)
 
 
-def _plain(schema: Mapping[str, Any]) -> tuple[str, str]:
+def _plain(schema: Mapping[str, Any]) -> Words:
     kind = schema.get("type", "any JSON")
     if kind == "array" and "prefixItems" in schema:
-        return f"[{', '.join(type_words(one)[0] for one in schema['prefixItems'])}]", ""
+        inside = _joined((type_words(one) for one in schema["prefixItems"]), ", ")
+        return (("[", ""), *inside, ("]", ""))
     if kind == "array":
-        text, link = type_words(schema.get("items") or {})
-        return f"list of {text}", link
+        return (("list of ", ""), *type_words(schema.get("items") or {}))
     if kind == "object" and isinstance(schema.get("additionalProperties"), dict):
-        text, link = type_words(schema["additionalProperties"])
-        return f"object of {text}", link
-    return kind, ""
+        return (("object of ", ""), *type_words(schema["additionalProperties"]))
+    return ((kind, ""),)
+
+
+def _joined(parts: Iterable[Words], between: str) -> Words:
+    pieces: list[tuple[str, str]] = []
+    for part in parts:
+        pieces += [(between, ""), *part] if pieces else part
+    return tuple(pieces)
 
 
 def _field(name: str, schema: Mapping[str, Any], required: bool, **more: str) -> Field:
-    text, link = type_words(schema)
-    return Field(name, text, link, required, **more)
+    return Field(name, type_words(schema), required, **more)
 
 
 def _entry(method: str, path: str, one: Mapping[str, Any]) -> Entry:
@@ -153,7 +158,7 @@ def _entry(method: str, path: str, one: Mapping[str, Any]) -> Entry:
 
 def _parameters(one: Mapping[str, Any]) -> Iterator[Field]:
     for found in one.get("parameters", ()):
-        text, place = found["description"], found["in"]
+        text, place = found.get("description", ""), found["in"]
         yield _field(found["name"], found["schema"], found["required"], text=text, place=place)
 
 
