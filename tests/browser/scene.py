@@ -367,5 +367,6 @@ def addresses(scene: Scene) -> dict[str, str]:
         "audit": f"{scene.url}/audit",
         "audit-checked": f"{scene.url}/reports/audit",
         "glossary": f"{scene.url}/glossary",
+        "api": f"{scene.url}/docs/api",
         "not-found": f"{production}/flags/no_such_flag",
     }
