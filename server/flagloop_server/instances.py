@@ -137,9 +137,10 @@ class _Known:
 
     def lose(self, lost: Mapping[str, int]) -> None:
         """It lost records, by reason."""
-        for reason, n in lost.items():
-            known = reason in self.lost or len(self.lost) < REASONS
-            self.lost[reason[:TEXT] if known else "other"] += n
+        for said, n in lost.items():
+            reason = _shown(said)
+            known = reason in self.lost or (reason and len(self.lost) < REASONS)
+            self.lost[reason if known else "other"] += n
 
     def view(self, environment: int) -> Seen:
         """As it is now."""
@@ -222,9 +223,11 @@ class Instances:
 
         `lost` is what it says to have lost since the last one, by reason.
         """
-        who = who._replace(id=who.id[:TEXT], host=who.host[:TEXT], sdk=who.sdk[:TEXT])
-        news = _News(self._clock(), environment, key, who, "envelope", revision, lost)
-        self._news.append(news)
+        who = who._replace(id=_shown(who.id), host=_shown(who.host), sdk=_shown(who.sdk))
+        if who.id:
+            revision = _shown(revision or "") or None
+            news = _News(self._clock(), environment, key, who, "envelope", revision, lost)
+            self._news.append(news)
 
     def recall(self, environment: int, seen: Iterable[Seen]) -> None:
         """Instances of an earlier run of this server, unless they were heard of since."""
@@ -342,8 +345,12 @@ def introduced(said: bytes) -> Introduction | None:
 
 
 def _plain(quoted: str | None) -> str:
-    text = unquote(quoted or "")[:TEXT]
-    return text if text.isprintable() else ""
+    return _shown(unquote(quoted or ""))
+
+
+def _shown(text: str) -> str:
+    """A text of somebody else as terminals and pages may show it; nothing of a strange one."""
+    return text[:TEXT] if text.isprintable() else ""
 
 
 def _tag(tag: bytes | None) -> str | None:
@@ -352,5 +359,5 @@ def _tag(tag: bytes | None) -> str | None:
 
 
 def _text(revision: bytes | None) -> str | None:
-    text = "" if revision is None else revision[:TEXT].decode("latin-1").strip()
-    return text if text and text.isprintable() else None
+    text = "" if revision is None else revision.decode("latin-1").strip()
+    return _shown(text) or None

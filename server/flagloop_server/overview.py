@@ -143,12 +143,6 @@ def flag_rows(
     ]
 
 
-def has_revision(seen: str | None, lineage: str, needed: int) -> bool:
-    """Whether an instance that reports revision `seen` has `<lineage>.<needed>` or a later one."""
-    name, _, number = (seen or "").rpartition(".")
-    return name == lineage and number.isdecimal() and int(number) >= needed
-
-
 def select(rows: Iterable[FlagRow], wanted: Filter) -> list[FlagRow]:
     """The rows that the filter asks for; every word of its text must occur somewhere."""
     words = wanted.text.casefold().split()

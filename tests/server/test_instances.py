@@ -199,6 +199,24 @@ def test_losses_add_up_by_reason(world: World) -> None:
     assert sum(lost.values()) == 6 + 2 * REASONS
 
 
+def test_nothing_that_a_terminal_would_obey_is_kept(world: World) -> None:
+    """Commands print hosts, revisions and reasons."""
+    evil = "\x1b[2J"
+    who = Introduction("i-1", evil, 1, evil)
+    world.instances.delivered(SHOP, KEY, who, evil, {evil: 2})
+    world.instances.delivered(SHOP, KEY, who._replace(id=evil), None)
+    one = world.one()
+    assert (one.id, one.host, one.sdk, one.revision, one.lost) == (
+        "i-1",
+        "",
+        "",
+        None,
+        {"other": 2},
+    )
+    world.instances.opened(SHOP, KEY, said("i-1"), evil.encode())
+    assert world.one().revision is None
+
+
 def test_there_is_room_for_so_many(world: World) -> None:
     """The others are counted, and have room when somebody goes; each environment its own."""
     world = World(most=3)

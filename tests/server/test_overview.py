@@ -167,15 +167,6 @@ def test_dependents_are_named() -> None:
     assert overview.dependents(parsed, "experiments", "e") == ["tested"]
 
 
-@pytest.mark.parametrize(
-    ("seen", "has"),
-    [("abc.12", True), ("abc.13", True), ("abc.11", False), ("xyz.99", False), (None, False)],
-)
-def test_an_instance_has_a_change_from_its_revision_on(seen: str | None, has: bool) -> None:
-    """Only a revision of the same lineage says something."""
-    assert overview.has_revision(seen, "abc", 12) is has
-
-
 def test_the_sparkline_is_scaled_to_its_highest_hour() -> None:
     """The highest hour touches the top, an empty one the bottom; no data is no line."""
     assert overview.sparkline((0, 10, 5), width=10, height=20) == "0.0,19.0 5.0,1.0 10.0,10.0"
