@@ -15,6 +15,7 @@ from flagloop_server.edge.answers import Refused
 from flagloop_server.edge.keys import EdgeKey, KeyKind
 from flagloop_server.instances import Instances
 from flagloop_server.store.events import EventLog
+from flagloop_server.store.events.room import Limits
 from flagloop_server.web.ingest import Ingest
 
 KEY = EdgeKey(7, "client", 3)
@@ -72,14 +73,37 @@ def test_what_is_no_batch_is_refused(log: EventLog, body: bytes) -> None:
     assert refused.value.answer.status == 400
 
 
-def test_a_log_that_takes_no_more_says_when_to_come_again(log: EventLog) -> None:
-    """503 with Retry-After, as when too much waits."""
+def test_a_closed_log_says_when_to_come_again(log: EventLog) -> None:
+    """503 with Retry-After: the server ends."""
     log.close()
     with pytest.raises(Refused) as refused:
         Ingest(log)(KEY, BODY, 0)
     answer = refused.value.answer
     assert answer.status == 503
     assert int(dict(answer.headers)[b"retry-after"]) >= 1
+
+
+def test_more_than_may_wait_is_told_to_come_later(tmp_path: Path) -> None:
+    """429 with Retry-After, and nothing of it is written."""
+    small = EventLog(tmp_path / "small.db", limits=Limits(batches=1))
+    ingest = Ingest(small)
+    with small._file.write():
+        first = ingest(KEY, BODY, 0)
+        with pytest.raises(Refused) as refused:
+            ingest(KEY, BODY, 0)
+    answer = refused.value.answer
+    assert answer.status == 429
+    assert int(dict(answer.headers)[b"retry-after"]) >= 1
+    assert first.result(10)["accepted"] == 1
+    assert len(small.events()) == 1
+    small.close()
+
+
+def test_a_batch_of_too_many_events_is_too_large(log: EventLog) -> None:
+    """413, at which SDKs halve their batches."""
+    with pytest.raises(Refused) as refused:
+        Ingest(log)(KEY, json.dumps({"events": [EVENT] * 10_001}).encode(), 0)
+    assert refused.value.answer.status == 413
 
 
 def test_a_failed_commit_is_not_acknowledged(log: EventLog, tmp_path: Path) -> None:

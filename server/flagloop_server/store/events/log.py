@@ -39,7 +39,7 @@ GROUP_EVENTS = 5_000
 LOCKED_MS = 3_000
 """How long a commit waits for another process that keeps the file locked."""
 
-CACHE_KIB = 16 * 1024
+CACHE_KIB = 8 * 1024
 """Pages that the writer keeps in memory: of random ids each goes into another page of the index."""
 
 _REBUILT_EVENTS = 100_000

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from flagloop_server.store.events import decode_batch
+from flagloop_server.store.events import TooLargeError, decode_batch
+from flagloop_server.store.events import batch as batch_module
 
 ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 EXPOSURE = {
@@ -131,6 +132,7 @@ def test_what_is_no_batch_is_a_value_error(raw: bytes) -> None:
         {**EXPOSURE, "unit": 5},
         {**EXPOSURE, "id": "x"},
         {**EXPOSURE, "id": "g" * 32},
+        {**EXPOSURE, "id": "01 " * 10 + "01"},
         {**EXPOSURE, "at": "now"},
         {**EXPOSURE, "stage": "much"},
         {**EXPOSURE, "attributes": [1]},
@@ -223,3 +225,27 @@ def test_long_units_are_taken() -> None:
     unit = "u" * 10_000
     found = decode_batch(json.dumps({"events": [{**EXPOSURE, "unit": unit}]}).encode())
     assert found.rows[0].unit == unit
+
+
+@pytest.mark.parametrize("name", ["events", "counts", "lost", "contexts"])
+@pytest.mark.parametrize("last", [EVENT, {}], ids=["good", "bad"])
+def test_more_than_a_batch_may_hold_is_too_large(name: str, last: object) -> None:
+    """Said as such, so that a sender makes smaller ones; also where one event is bad."""
+    rows = [EVENT] * (batch_module.MOST_EVENTS - 1)
+    decode_batch(json.dumps({"events": [], name: [*rows, last]}).encode())
+    with pytest.raises(TooLargeError):
+        decode_batch(json.dumps({"events": [], name: [*rows, last, last]}).encode())
+
+
+def test_many_values_in_little_text_are_not_read() -> None:
+    """Each would take 60 bytes, and a bomb has millions."""
+    with pytest.raises(TooLargeError):
+        decode_batch(b'{"events": [' + b"1," * batch_module.MOST_VALUES + b"1]}")
+
+
+def test_one_bad_event_changes_nothing_for_the_others() -> None:
+    """A batch is read at once where all is well, else event by event: with the same rows."""
+    events = [EXPOSURE, EVENT, {**EVENT, "value": None, "unit": "x"}, {**EXPOSURE, "stage": None}]
+    good, mixed = decode_batch(batch(*events)), decode_batch(batch(*events, {}))
+    assert good.rows == mixed.rows
+    assert len(mixed.rejected) == 1

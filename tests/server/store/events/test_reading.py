@@ -77,11 +77,13 @@ def test_hours_read_only_the_flags_that_are_asked_for(tmp_path: Path, log: Event
     connection = connect(tmp_path / "events.db")
     steps = []
     for first, last in ((0, 50), (50, 1000)):
+        connection.execute("BEGIN")  # one commit: each waits for the disk
         connection.executemany(
             "INSERT INTO count_hour (environment_id, hour, flag, variant, rule, reason, n)"
             " VALUES (1, ?, ?, 'a', '', '', 1)",
             [(NOW // HOUR - h, f"f{n}") for n in range(first, last) for h in range(24)],
         )
+        connection.execute("COMMIT")
         ticks: list[int] = []
         connection.set_progress_handler(lambda ticks=ticks: ticks.append(1), 100)
         found = reading.hours(connection, 1, NOW, [f"f{n}" for n in range(5)])
@@ -139,6 +141,18 @@ def test_the_bound_holds_after_a_restart_and_for_losses(
         ("full", None, None),
         (names.LOSS, None, None),
     }
+
+
+def test_outcomes_of_a_flag_are_bounded(log: EventLog, send: Callable[..., Ack]) -> None:
+    """A sender that makes up variants, rules or reasons is summed up, and no evaluation lost."""
+    most = names.MOST_OUTCOMES
+    for word in ("variant", "rule", "reason"):
+        counts = [{"flag": "known", "n": 1, word: f"{word}-{n}"} for n in range(most)]
+        send(counts=counts)
+    found = log.usage(1)["known"]
+    assert found.today == 3 * most
+    assert found.by_variant[names.OTHER] == found.by_rule[names.OTHER] == 2 * most
+    assert len(found.by_reason) <= most
 
 
 def test_losses_that_are_told_apart_are_bounded(

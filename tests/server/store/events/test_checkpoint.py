@@ -1,0 +1,28 @@
+"""The write-ahead log stays short while events come without a pause."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from flagloop_server.store.events import EventLog, checkpoint, decode_batch
+
+EVENTS = [{"type": "event", "event": "sign_up", "unit": f"u-{n}"} for n in range(50)]
+
+
+def test_a_long_log_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was committed moves into the file beside the writer, and its place is used again."""
+    monkeypatch.setattr(checkpoint, "EVERY_EVENTS", 100)
+    monkeypatch.setattr(checkpoint, "MOST_PAGES", 20)
+    log = EventLog(tmp_path / "events.db")
+    raw = json.dumps({"events": EVENTS}).encode()
+    for _ in range(150):
+        assert log.submit(1, 7, 1_790_000_000_000, decode_batch(raw)).result(30).accepted == 50
+    grown = (tmp_path / "events.db-wal").stat().st_size
+    moved = (tmp_path / "events.db").stat().st_size
+    assert len(log.events(limit=100_000)) == 150 * 50
+    log.close()
+    assert grown < 700_000 < moved
+    assert not (tmp_path / "events.db-wal").exists()
