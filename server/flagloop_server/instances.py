@@ -263,19 +263,28 @@ class Instances:
     # Below, the lock is held.
 
     def _settle(self) -> None:
-        news = []
-        polls = self._polls
-        for _ in range(len(polls)):
+        polls = self._polled()
+        for one in sorted(polls, key=lambda one: one.at):
+            if not one.who.leaves:
+                self._take(one)
+        # In the order in which they came, whatever the clock says: a stream ends after it began.
+        for _ in range(len(self._news)):
+            self._take(self._news.popleft())
+        for one in polls:
+            if one.who.leaves:
+                self._take(one)
+        self._forget(self._clock())
+
+    def _polled(self) -> list[_News]:
+        """The polls that wait."""
+        found = []
+        for _ in range(len(self._polls)):
             # One by one: the loop goes on to put some in.
-            (environment, said), (key, tag, at) = polls.popitem()
+            (environment, said), (key, tag, at) = self._polls.popitem()
             who = introduced(said)
             if who is not None:
-                news.append(_News(at, environment, key, who, "poll", _tag(tag)))
-        for _ in range(len(self._news)):
-            news.append(self._news.popleft())
-        for one in sorted(news, key=lambda one: one.at):
-            self._take(one)
-        self._forget(self._clock())
+                found.append(_News(at, environment, key, who, "poll", _tag(tag)))
+        return found
 
     def _take(self, news: _News) -> None:
         known = self._known.setdefault(news.environment, {})
@@ -288,7 +297,7 @@ class Instances:
             one = self._new(known, news)
             if one is None:
                 return
-        one.last = news.at
+        one.last = max(one.last, news.at)
         if news.kind == "close":
             one.streams = max(0, one.streams - 1)
             return

@@ -227,7 +227,7 @@ def test_there_is_room_for_so_many(world: World) -> None:
     assert world.instances.unlisted == 2
     assert len(world.instances.all(2)) == 1
     world.leave(sorted(world.names())[0])
-    world.now += 1
+    assert len(world.names()) == 2
     world.poll("i-9", "k.1")
     assert "i-9" in world.names()
 
@@ -241,6 +241,14 @@ def test_a_clock_that_was_set_back_makes_nobody_immortal(world: World) -> None:
     assert world.one().last_seen == world.now
     world.now += GONE + 1
     assert world.names() == set()
+
+
+def test_a_clock_that_jumps_leaves_no_stream_open(world: World) -> None:
+    """What came first was first, whatever the clock said; so nobody stays for ever."""
+    world.open("i-1", "k.12")
+    world.now -= 24 * 60 * MINUTE
+    world.close("i-1")
+    assert world.one().streams == 0
 
 
 def test_an_earlier_run_is_remembered_until_it_is_contradicted(world: World) -> None:
