@@ -354,6 +354,28 @@ def test_a_closed_transport_opens_again(loopback: Any) -> None:
     assert transport.ruleset().mapping == SNAPSHOT
 
 
+def test_what_is_in_force_and_a_goodbye_are_told_by_head(loopback: Any) -> None:
+    """Requests without a body either way; of a goodbye only if there was a word before."""
+    transport = quick(loopback.url)
+    transport.farewell(0.5)
+    assert loopback.seen == []
+    loopback.raw(b"HTTP/1.1 304 Not Modified\r\n\r\n")
+    transport.confirm("k3x9.8")
+    transport.farewell(0.5)
+    told, left = loopback.seen
+    assert told[:2] == left[:2] == ("HEAD", "/api/v1/ruleset")
+    assert (told[2]["If-None-Match"], told[3]) == ('"k3x9.8"', b"")
+    assert "If-None-Match" not in left[2]
+    assert left[2]["X-Flagloop-Instance"] == told[2]["X-Flagloop-Instance"] + "; leaves"
+
+
+def test_a_report_to_nobody_is_a_transport_error(loopback: Any) -> None:
+    """Who asked for it may drop it."""
+    loopback.raw()
+    with pytest.raises(TransportError):
+        quick(loopback.url).confirm("k3x9.8")
+
+
 IMPORTS = """
 import sys, threading
 from flagloop.errors import TransportError
@@ -363,7 +385,9 @@ transport = Transport({url!r}, "fl_srv_x", lambda: {{"id": "i"}})
 before = set(sys.modules)
 def work():
     transport.ruleset()
-    for call in (lambda: transport.post_events(b"[" + b"0" * 2000 + b"]"), far.ruleset):
+    posts = lambda: transport.post_events(b"[" + b"0" * 2000 + b"]")
+    tells = lambda: (transport.confirm("k.1"), transport.farewell(1.0))
+    for call in (posts, tells, far.ruleset):
         try:
             call()
         except TransportError as problem:
