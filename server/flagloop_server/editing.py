@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from flagloop.document.schema import namers
+from flagloop.document.definition import Document
 from flagloop_server import changes as change
-from flagloop_server.disturbance import disturbed
+from flagloop_server.disturbance import Disturbance
 from flagloop_server.drafts import Clash, Side, merge_texts
 from flagloop_server.itemtext import key_of
 from flagloop_server.proposals import text_of
@@ -97,17 +96,18 @@ def starter(section: str) -> str:
     return STARTERS[section]
 
 
-def named_by(mapping: Mapping[str, Any], ref: Ref) -> list[Ref]:
-    """The items that name one, in the document's order."""
-    return namers(mapping).get(ref, [])
-
-
-def disturbed_without(mapping: Mapping[str, Any], ref: Ref) -> tuple[str, ...]:
-    """The running experiments that its removal would disturb, in words."""
-    section, key = ref
-    items = mapping.get(section) or {}
-    rest = {name: item for name, item in items.items() if name != key}
-    return tuple(str(one) for one in disturbed(mapping, {**mapping, section: rest}, [ref]))
+def disturbed_without(document: Document, ref: Ref) -> tuple[str, ...]:
+    """The running experiments that the removal of an item that nothing names would disturb."""
+    flag = document.flags.get(ref[1]) if ref[0] == "flags" else None
+    rules = flag.rules if flag is not None else ()
+    named = [
+        document.experiments[one.experiment]
+        for one in rules
+        if one.experiment in document.experiments
+    ]
+    return tuple(
+        str(Disturbance(one.key, ref[1], (ref,))) for one in named if one.status == "running"
+    )
 
 
 def meanwhile(

@@ -41,6 +41,10 @@ class Judge:
         index = self._index(base)
         self._keep(stored, index.updated(stored.document.mapping, _items(changed)))
 
+    def named_by(self, stored: StoredDocument, ref: Ref) -> tuple[Ref, ...]:
+        """The items that name one, by section and key."""
+        return tuple(sorted(self._index(stored).namers.get(ref, ())))
+
     def _found(
         self, base: StoredDocument, draft: DocumentText, changed: Sequence[Ref]
     ) -> list[Problem]:

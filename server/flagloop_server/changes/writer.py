@@ -195,6 +195,10 @@ class Changes:
             details=work.draft.details,
         )
 
+    def named_by(self, stored: StoredDocument, ref: Ref) -> tuple[Ref, ...]:
+        """The items of a stored document that name one; while there are any it cannot go."""
+        return self._judge.named_by(stored, ref)
+
     def poll(self) -> int:
         """Tell listeners what other processes changed; returns how many revisions that were."""
         found = 0

@@ -14,6 +14,7 @@ from flagloop.document.problem import Problem
 from flagloop.document.schema import SECTIONS
 from flagloop.errors import ConfigError, ConflictError, DocumentError, NotFoundError
 from flagloop_server import changes as change
+from flagloop_server.definitions import definitions
 from flagloop_server.disturbance import DisturbedError, guarded
 from flagloop_server.drafts import Side
 from flagloop_server.editing import (
@@ -21,7 +22,6 @@ from flagloop_server.editing import (
     Meanwhile,
     disturbed_without,
     meanwhile,
-    named_by,
     starter,
 )
 from flagloop_server.proposals import Proposal, text_of
@@ -137,7 +137,7 @@ def remove_item(environment: str, section: str, key: str) -> ResponseReturnValue
     env, who = enter("edit", environment)
     app = application()
     planned = change.remove_item(env.key, _known_section(section), key)
-    names = named_by(app.store.document(environment).document.mapping, (section, key))
+    names = app.changes.named_by(app.store.document(environment), (section, key))
     if names:
         shown = ", ".join(f"{where}.{name}" for where, name in names)
         raise ConflictError(f"{section}.{key} is named by {shown}; change these first")
@@ -199,9 +199,9 @@ def _editor(env: Environment, who: Identity, edited: Edited, seen: Seen) -> Resp
     if edited.key:
         ref = (edited.section, edited.key)
         values["done"] = confirmation(stored, ref, request.args.get("done", type=whole))
-        values["named_by"] = named_by(stored.document.mapping, ref)
+        values["named_by"] = app.changes.named_by(stored, ref)
         values["exists"] = ref in stored.document.items
-        values["disturbs"] = disturbed_without(stored.document.mapping, ref)
+        values["disturbs"] = disturbed_without(definitions(stored), ref)
     if who.user is None:
         raise BadRequest("the editor is for people")
     return page(

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from flagloop_server import changes as change
 from flagloop_server import overview, undoing
 from flagloop_server.definitions import definitions
-from flagloop_server.editing import disturbed_without, named_by
+from flagloop_server.editing import disturbed_without
 from flagloop_server.itemtext import dedented
 from flagloop_server.staleness import settled_flags
 from flagloop_server.store import Environment, now_ms
@@ -88,8 +88,8 @@ def flag_page(environment: str, flag: str) -> ResponseReturnValue:
         notes=take_notes(),
         open_kill="kill" in request.args,
         promote_to=_promote_to(env, flag),
-        named_by=named_by(seen.stored.document.mapping, ("flags", flag)),
-        disturbs=disturbed_without(seen.stored.document.mapping, ("flags", flag)),
+        named_by=application().changes.named_by(seen.stored, ("flags", flag)),
+        disturbs=disturbed_without(seen.document, ("flags", flag)),
     )
     return drop_notes(response)
 
