@@ -100,13 +100,11 @@ def disturbed_without(document: Document, ref: Ref) -> tuple[str, ...]:
     """The running experiments that the removal of an item that nothing names would disturb."""
     flag = document.flags.get(ref[1]) if ref[0] == "flags" else None
     rules = flag.rules if flag is not None else ()
-    named = [
-        document.experiments[one.experiment]
-        for one in rules
-        if one.experiment in document.experiments
-    ]
+    named = [document.experiments.get(one.experiment or "") for one in rules]
     return tuple(
-        str(Disturbance(one.key, ref[1], (ref,))) for one in named if one.status == "running"
+        str(Disturbance(one.key, ref[1], (ref,)))
+        for one in named
+        if one is not None and one.status == "running"
     )
 
 
