@@ -252,9 +252,16 @@ class Site:
             found += [row for row in mine if row.kind == kind]
         return found
 
-    def exposures(self) -> list[str]:
-        """The units of all exposures, sorted."""
-        return sorted(row.unit for row in self.stored(0))
+    def exposures(self, expected: int) -> list[str]:
+        """The units of all exposures, sorted, once there are so many or ten seconds are over.
+
+        A program may end while the server, on a slow disk, still writes what it got from it.
+        """
+        end = time.monotonic() + 10
+        pause = threading.Event()
+        while len(rows := self.stored(0)) < expected and time.monotonic() < end:
+            pause.wait(0.05)
+        return sorted(row.unit for row in rows)
 
     def end(self) -> None:
         """End what still runs."""
