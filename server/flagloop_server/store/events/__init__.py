@@ -5,6 +5,7 @@ from flagloop_server.store.events.live import EventTotal, LiveCounts
 from flagloop_server.store.events.log import BusyError, ClosedError, EventLog, EventStats
 from flagloop_server.store.events.reading import (
     EventRow,
+    EventUsage,
     InstanceRow,
     Loss,
     RecordedContext,
@@ -20,6 +21,7 @@ __all__ = [
     "EventRow",
     "EventStats",
     "EventTotal",
+    "EventUsage",
     "InstanceRow",
     "LiveCounts",
     "Loss",

@@ -23,6 +23,7 @@ from flagloop_server.store.events.live import EventTotal, Live, LiveCounts
 from flagloop_server.store.events.names import Names
 from flagloop_server.store.events.reading import (
     EventRow,
+    EventUsage,
     InstanceRow,
     Loss,
     RecordedContext,
@@ -207,6 +208,11 @@ class EventLog:
         """Flag -> its evaluations in each of the last 24 hours, the oldest first."""
         with self._file.read() as connection:
             return reading.hours(connection, environment, self._clock(), flags)
+
+    def event_usage(self, environment: int, names: Collection[str]) -> dict[str, EventUsage]:
+        """Name of an event -> how many came in each of the last 24 hours, and the last when."""
+        with self._file.read() as connection:
+            return reading.event_usage(connection, environment, self._clock(), names)
 
     def contexts(self, environment: int, limit: int = writing.RING) -> list[RecordedContext]:
         """Recorded contexts, the newest first; the last 10,000 are kept."""

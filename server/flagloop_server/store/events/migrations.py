@@ -73,3 +73,13 @@ def m002_aggregates(db: Database) -> None:
 def m003_context_revision(db: Database) -> None:
     """The revision that the sender of a context decided by, which says what it records."""
     db.execute("ALTER TABLE context ADD COLUMN revision TEXT")
+
+
+@events()
+def m004_event_hours(db: Database) -> None:
+    """How many events of each name came in by hour, and when the last one did."""
+    db.execute(
+        "CREATE TABLE event_hour (environment_id INTEGER NOT NULL, name TEXT NOT NULL,"
+        " hour INTEGER NOT NULL, n INTEGER NOT NULL, at INTEGER NOT NULL,"
+        " PRIMARY KEY (environment_id, name, hour)) WITHOUT ROWID"
+    )

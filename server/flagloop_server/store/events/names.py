@@ -19,6 +19,9 @@ MOST_LOSSES = 2_000
 MOST_OUTCOMES = 100
 """Outcomes of a flag (variant, rule, reason) that are told apart in an hour; more are `OTHER`."""
 
+MOST_EVENTS = 1_000
+"""Names of events of an environment that are told apart; more are summed up under `OTHER`."""
+
 OTHER = "(other)"
 
 Loss: TypeAlias = tuple[str, str, str]
@@ -39,12 +42,14 @@ class Names:
         self._kept: dict[int, set[str]] = {}
         self._losses: dict[int, set[Loss]] = {}
         self._outcomes: dict[tuple[int, str], set[Outcome]] = {}
+        self._events: dict[int, set[str]] = {}
 
     def forget(self) -> None:
         """Read the names anew when they are needed again (old ones were deleted)."""
         self._kept.clear()
         self._losses.clear()
         self._outcomes.clear()
+        self._events.clear()
 
     def admit(
         self, connection: sqlite3.Connection, environment: int, names: Collection[str]
@@ -77,6 +82,19 @@ class Names:
                 return OTHER, "", ""
             kept.add(loss)
         return loss
+
+    def admit_event(self, connection: sqlite3.Connection, environment: int, name: str) -> str:
+        """`name` of an event where it is known or there is room for one more, else `OTHER`."""
+        kept = self._events.get(environment)
+        if kept is None:
+            sql = "SELECT DISTINCT name FROM event_hour WHERE environment_id = ?"
+            kept = {row[0] for row in connection.execute(sql, (environment,))}
+            self._events[environment] = kept
+        if name not in kept:
+            if len(kept) >= MOST_EVENTS:
+                return OTHER
+            kept.add(name)
+        return name
 
     def admit_outcome(self, environment: int, flag: str, outcome: Outcome) -> Outcome:
         """`outcome` of a flag that is kept, or what stands for those that are too many."""

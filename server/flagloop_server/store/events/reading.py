@@ -56,6 +56,22 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
+class EventUsage:
+    """Events of one name: `hours` are the last 24, the oldest first, `last_ms` when the last came.
+
+    `last_ms` is None where none came in the 90 days for which it is kept.
+    """
+
+    hours: tuple[int, ...] = (0,) * HOURS
+    last_ms: int | None = None
+
+    @property
+    def today(self) -> int:
+        """Their number in the last 24 hours."""
+        return sum(self.hours)
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceRow:
     """A process that sends; `revision` is what it decides by."""
 
@@ -165,6 +181,30 @@ def hours(
     ):
         sums[flag][hour - first] = n
     return {flag: tuple(found) for flag, found in sums.items()}
+
+
+def event_usage(
+    connection: sqlite3.Connection, environment: int, now: int, names: Collection[str]
+) -> dict[str, EventUsage]:
+    """What came of the events of these names; by key lookups alone."""
+    first = now // HOUR - HOURS + 1
+    found = {}
+    for name in set(names):
+        values = (environment, name)
+        last = connection.execute(
+            "SELECT at FROM event_hour WHERE environment_id = ? AND name = ?"
+            " ORDER BY hour DESC LIMIT 1",
+            values,
+        ).fetchone()
+        sums = [0] * HOURS
+        for hour, n in connection.execute(
+            "SELECT hour, n FROM event_hour WHERE environment_id = ? AND name = ?"
+            " AND hour BETWEEN ? AND ?",
+            (*values, first, first + HOURS - 1),
+        ):
+            sums[hour - first] = n
+        found[name] = EventUsage(tuple(sums), last[0] if last else None)
+    return found
 
 
 def contexts(connection: sqlite3.Connection, environment: int, limit: int) -> list[RecordedContext]:

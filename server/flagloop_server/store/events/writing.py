@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -104,6 +105,7 @@ def write_batches(
             _write_losses(connection, job, _losses(job, kept, lost), names)
             _write_contexts(connection, job)
         _write_instance(connection, job)
+    _write_event_hours(connection, jobs, fresh, names)
     return [
         Stored(job, Ack(len(new), len(job.batch.rows) - len(new), job.batch.rejected), new)
         for (job, _), new in zip(jobs, fresh, strict=True)
@@ -119,6 +121,7 @@ def prune(connection: sqlite3.Connection, now: int) -> None:
         ("DELETE FROM instance WHERE last_seen < ?", now - KEPT_INSTANCES),
         ("DELETE FROM loss WHERE at < ?", now - KEPT_LOSSES),
         ("DELETE FROM flag_seen WHERE at < ?", now - KEPT_HOURS),
+        ("DELETE FROM event_hour WHERE hour < ?", (now - KEPT_HOURS) // HOUR),
     ):
         connection.execute(sql, (oldest,))
 
@@ -185,6 +188,28 @@ def _write_counts(
         [(job.environment, flag, at) for flag, at in seen.items()],
     )
     return left_out
+
+
+def _write_event_hours(
+    connection: sqlite3.Connection,
+    jobs: Sequence[tuple[Job, list[Any]]],
+    fresh: Sequence[Sequence[Row]],
+    names: Names,
+) -> None:
+    """Count the events by name and by the hour in which they came."""
+    counted: Counter[tuple[int, str, int]] = Counter()
+    for (job, _), rows in zip(jobs, fresh, strict=True):
+        found = Counter([row[3] for row in rows if row[1]])
+        for name, n in found.items():
+            counted[job.environment, name, job.received] += n
+    connection.executemany(
+        "INSERT INTO event_hour (environment_id, name, hour, n, at) VALUES (?,?,?,?,?)"
+        " ON CONFLICT DO UPDATE SET n = n + excluded.n, at = max(at, excluded.at)",
+        [
+            (env, names.admit_event(connection, env, name), at // HOUR, n, at)
+            for (env, name, at), n in counted.items()
+        ],
+    )
 
 
 def _losses(job: Job, kept: Container[str], left_out: int) -> list[tuple[Loss, int]]:

@@ -191,3 +191,44 @@ def test_remarks_are_no_evaluations(log: EventLog, send: Callable[..., Ack]) -> 
     assert found.by_variant == {"a": 3, None: 1}
     assert found.by_rule == {"r": 3, None: 1}
     assert found.by_reason == {"SPLIT": 3, "TYPE_MISMATCH": 2, "PARSE_ERROR": 1}
+
+
+def event(name: str) -> dict[str, Any]:
+    """An event's wire form, new each time."""
+    made = {"id": str(uuid.uuid4()), "type": "event", "event": name}
+    return {**made, "at": NOW, "units": {"key": "u-1"}}
+
+
+def test_events_are_counted_by_name_and_hour(log: EventLog, send: Callable[..., Ack]) -> None:
+    """Each once, however often it is sent; by environment; exposures are no events."""
+    repeated = event("sign_up")
+    seen = {"id": str(uuid.uuid4()), "type": "exposure", "at": NOW, "flag": "known"}
+    exposure = {**seen, "variant": "a", "unit": "u-1", "unit_by": "key"}
+    send(events=[repeated, event("sign_up"), event("purchase"), exposure])
+    send(events=[repeated])
+    send(env=2, events=[event("sign_up")])
+    found = log.event_usage(1, ["sign_up", "purchase", "known", "never"])
+    assert {name: one.today for name, one in found.items()} == {
+        "sign_up": 2,
+        "purchase": 1,
+        "known": 0,
+        "never": 0,
+    }
+    assert found["sign_up"].hours[-1] == 2
+    assert found["sign_up"].last_ms == NOW
+    assert found["never"].last_ms is None
+
+
+def test_names_of_events_cannot_fill_the_disk(
+    log: EventLog, send: Callable[..., Ack], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond the limit they are summed up; a name that is known is counted on."""
+    monkeypatch.setattr(names, "MOST_EVENTS", 2)
+    send(events=[event(name) for name in ("a", "b", "c", "d", "a")])
+    found = log.event_usage(1, ["a", "b", "c", names.OTHER])
+    assert {name: one.today for name, one in found.items()} == {
+        "a": 2,
+        "b": 1,
+        "c": 0,
+        names.OTHER: 2,
+    }
