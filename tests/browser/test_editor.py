@@ -186,3 +186,28 @@ def test_the_cards_work_at_the_width_of_a_phone(driver: Chrome, scene: Scene, to
     button = driver.find_element(By.CSS_SELECTOR, "[data-show]")
     driver.execute_script("scrollTo(0, 300)")
     assert driver.execute_script(bottom, button)
+
+
+def test_the_text_is_edited_without_javascript(
+    scriptless: Chrome, scene: Scene, tools: Any
+) -> None:
+    """No cards then, that would do nothing; the form previews and saves."""
+    driver = scriptless
+    driver.get(tools.add_flag(scene, "by_form") + "/edit")
+    before = tools.item_text(scene, "by_form")
+    assert not driver.find_element(By.CSS_SELECTOR, ".visual").is_displayed()
+    area = driver.find_element(By.ID, "text")
+    text = str(area.get_attribute("value"))
+    area.clear()
+    area.send_keys(text.replace("share: 5%", "share: 15%"))
+    press_form(driver, "Show what it would do")
+    tools.until(lambda: "recorded contexts move" in shown(driver), "the preview")
+    press_form(driver, "Save in production")
+    tools.until(lambda: "Saved by_form." in shown(driver), "the flag's page")
+    assert tools.item_text(scene, "by_form") == before.replace("share: 5%", "share: 15%")
+
+
+def press_form(driver: Chrome, label: str) -> None:
+    """Press a button where no script can scroll to it."""
+    path = f"//button[normalize-space(.)='{label}']"
+    driver.find_element(By.XPATH, path).send_keys(Keys.ENTER)

@@ -8,6 +8,7 @@ from flask import Response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from flagloop.document.merge import item_diff
+from flagloop.document.schema import SECTIONS
 from flagloop.errors import NotFoundError
 from flagloop_server import changes as change
 from flagloop_server.disturbance import guarded
@@ -149,6 +150,11 @@ def document(environment: str) -> ResponseReturnValue:
         text=text,
         lines=len(text.splitlines()),
         flags=sum(section == "flags" for section, _ in stored.document.items),
+        sections={
+            section: [key for where, key in stored.document.items if where == section]
+            for section in SECTIONS
+            if section != "flags"
+        },
         url=public_url(),
     )
 
