@@ -7,7 +7,7 @@ as one revision. What they would do is asked by `POST .../reports/preview` with 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 from flask import Blueprint
@@ -17,6 +17,7 @@ from flagloop.document.schema import references
 from flagloop.document.yamlfile import DocumentText
 from flagloop_server import changes, proposals, undoing
 from flagloop_server.changes import Change, find_item
+from flagloop_server.editing import Edited, meanwhile
 from flagloop_server.store import Ref
 from flagloop_server.web import application, records, wire
 from flagloop_server.web.admin_api import AtRevision, Revert, apply
@@ -244,6 +245,41 @@ class Proposal(records.Record, frozen=True):
     expected: list[ItemLine]
 
 
+class MergeItem(wire.Body, frozen=True, kw_only=True):
+    """An edit of an item that was read at revision `opened`; `choices` settle fields that clash."""
+
+    section: str
+    key: str
+    text: str
+    opened: wire.Number
+    choices: dict[str, Literal["mine", "theirs"]] = msgspec.field(default_factory=dict)
+
+
+class FieldClash(records.Record, frozen=True):
+    """A field that both changed, each in another way; `name` is what `choices` takes."""
+
+    name: str
+    base: str
+    mine: str
+    theirs: str
+
+
+class MergedItem(records.Record, frozen=True):
+    """The edit with what others saved since (`revisions`); `text` is null while fields clash.
+
+    `revision` is what to send as `expected` with the merged text.
+    """
+
+    section: str
+    key: str
+    revision: int
+    text: str | None
+    theirs: str | None
+    clashes: list[FieldClash]
+    problem: str
+    revisions: list[records.Revision]
+
+
 class Judgement(records.Record, frozen=True):
     """What the validator says of a document after the steps."""
 
@@ -334,6 +370,26 @@ def validate(env: str, body: Plan) -> Judgement:
     planned, _ = _planned(env, body.steps)
     problems, warnings = proposals.judge(application().changes, planned)
     return Judgement(not problems, records.problems(problems), records.problems(warnings))
+
+
+@operation(blueprint.post, "/reports/merge", may="edit")
+def merge(env: str, body: MergeItem) -> MergedItem:
+    """Bring an edit of an item together with what others saved meanwhile, field by field."""
+    edited = Edited(body.section, body.key, body.text, body.opened)
+    found = meanwhile(application().store, env, edited, body.choices)
+    if found is None:
+        place = (body.section, body.key, body.opened)
+        return MergedItem(*place, body.text, None, [], "", [])
+    return MergedItem(
+        section=body.section,
+        key=body.key,
+        revision=found.now,
+        text=found.merged,
+        theirs=found.after,
+        clashes=[FieldClash(one.name, one.base, one.mine, one.theirs) for one in found.clashes],
+        problem=found.problem,
+        revisions=[records.revision(row) for row in found.rows],
+    )
 
 
 def _planned(env: str, steps: Sequence[AnyStep]) -> tuple[Change, Mapping[Ref, int]]:

@@ -58,6 +58,7 @@ BODIES: dict[str, dict[str, Any]] = {
     },
     "preview": {"steps": [{"do": "put", "section": "flags", "key": "f", "text": "f: {}"}]},
     "validate": {"steps": [{"do": "undo", "revision": 2}, {"do": "kill", "flag": "f"}]},
+    "merge": {"section": "flags", "key": "f", "text": "f: {}", "opened": 2, "choices": {}},
     "archive_flags": {"flags": ["f"], "force": True, "reason": "r"},
     "decide": {"context": {"key": "u-1"}, "revision": None, "at": None, "flags": ["f"]},
     "explain": {"context": {"key": "u-1"}, "flag": "f", "at": 9_000_000_000_000},

@@ -159,6 +159,27 @@ def test_a_preview_tells_texts_traffic_and_what_stands_against_it(shop: Any) -> 
     assert shop("POST", f"{PRODUCTION}/changes", body)[1]["revision"] == 3
 
 
+def test_an_edit_is_merged_with_what_others_saved(shop: Any) -> None:
+    """Fields that both changed clash until somebody chooses; then the text can be saved."""
+    mine = "banner:\n  rules:\n    - {name: canary, share: 9%, serve: on}\n"
+    body: dict[str, Any] = {"section": "flags", "key": "banner", "text": mine, "opened": 2}
+    _, told = shop("POST", f"{PRODUCTION}/reports/merge", body)
+    assert (told["text"], told["revision"], told["revisions"]) == (mine, 2, [])
+    shop("POST", f"{PRODUCTION}/flags/banner/rules/canary/share", {"share": "7%"})
+    shop("POST", f"{PRODUCTION}/flags/banner/kill", {"reason": "broken"})
+    _, told = shop("POST", f"{PRODUCTION}/reports/merge", body)
+    assert (told["text"], told["revision"]) == (None, 4)
+    (clash,) = told["clashes"]
+    assert ("7%" in clash["theirs"], "9%" in clash["mine"]) == (True, True)
+    assert [row["revision"] for row in told["revisions"]] == [4, 3]
+    body["choices"] = {clash["name"]: "mine"}
+    _, told = shop("POST", f"{PRODUCTION}/reports/merge", body)
+    put = {"text": told["text"], "expected": told["revision"]}
+    assert shop("PUT", f"{PRODUCTION}/items/flags/banner", put)[0] == 200
+    _, now = shop("GET", f"{PRODUCTION}/items/flags/banner")
+    assert ("share: 9%" in now["text"], "killed:" in now["text"]) == (True, True)
+
+
 def test_a_running_experiment_is_disturbed_only_by_force_and_with_a_reason(shop: Any) -> None:
     """409 names it, 400 asks for the reason; a preview tells before."""
     step = put("staff", "staff:\n  when: {plan: admin}\n", "segments")

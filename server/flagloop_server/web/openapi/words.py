@@ -54,7 +54,8 @@ REFUSALS = {
 READS = (400, 401, 403, 404, 503)
 WRITES = (400, 401, 403, 404, 409, 413, 422, 503)
 
-_PUT = {"do": "put", "section": "flags", "key": "new_checkout"}
+_ITEM = {"section": "flags", "key": "new_checkout"}
+_PUT = {"do": "put", **_ITEM}
 _TEXT = "new_checkout:\n  rules:\n    - {name: canary, share: 25%, serve: on}\n"
 
 EXAMPLES: dict[str, dict[str, Any]] = {
@@ -84,6 +85,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "steps": [{"do": "promote", "from": "staging", "section": "flags", "key": "new_checkout"}]
     },
     "validate": {"steps": [{**_PUT, "text": _TEXT}]},
+    "merge": {**_ITEM, "text": _TEXT, "opened": 2},
     "decide": {"context": {"key": "u-42", "country": "DE"}},
     "explain": {"flag": "cta_color", "context": {"key": "u-42", "country": "DE"}},
     "create_environment": {"key": "staging"},
