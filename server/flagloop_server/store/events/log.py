@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from flagloop.errors import FlagloopError
 from flagloop_server.store.database import SqliteFile
-from flagloop_server.store.events import migrations, reading, writing
+from flagloop_server.store.events import migrations, pruning, reading, writing
 from flagloop_server.store.events.batch import Ack, Batch
 from flagloop_server.store.events.checkpoint import Checkpoints
 from flagloop_server.store.events.health import Health
@@ -297,7 +297,7 @@ class EventLog:
         with self._file.write() as connection:
             now = self._clock()
             if now - self._pruned >= HOUR:
-                writing.prune(connection, now)
+                pruning.prune(connection, now)
                 self._names.forget()
                 self._pruned = now
             stored = writing.write_batches(connection, jobs, self._names)

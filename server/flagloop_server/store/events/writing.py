@@ -19,11 +19,8 @@ RING = 10_000
 MINUTE = 60_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
-KEPT_MINUTES = 2 * DAY
-KEPT_HOURS = 90 * DAY
-KEPT_BATCHES = 7 * DAY
-KEPT_INSTANCES = 7 * DAY
-KEPT_LOSSES = 30 * DAY
+LATEST = 2 * DAY
+"""A count that comes later than so counts as of now."""
 
 _COLUMNS = 20
 _PLACES = ",(?,?,nullif(?,-1)," + "?," * 5 + ",".join(["nullif(?,'')"] * 12) + ")"
@@ -112,20 +109,6 @@ def write_batches(
     ]
 
 
-def prune(connection: sqlite3.Connection, now: int) -> None:
-    """Forget aggregates and batch ids that are too old; events stay."""
-    for sql, oldest in (
-        ("DELETE FROM count_minute WHERE minute < ?", (now - KEPT_MINUTES) // MINUTE),
-        ("DELETE FROM count_hour WHERE hour < ?", (now - KEPT_HOURS) // HOUR),
-        ("DELETE FROM batch WHERE received < ?", now - KEPT_BATCHES),
-        ("DELETE FROM instance WHERE last_seen < ?", now - KEPT_INSTANCES),
-        ("DELETE FROM loss WHERE at < ?", now - KEPT_LOSSES),
-        ("DELETE FROM flag_seen WHERE at < ?", now - KEPT_HOURS),
-        ("DELETE FROM event_hour WHERE hour < ?", (now - KEPT_HOURS) // HOUR),
-    ):
-        connection.execute(sql, (oldest,))
-
-
 def _is_new(connection: sqlite3.Connection, job: Job) -> bool:
     if job.batch.id is None:
         return True
@@ -173,7 +156,7 @@ def _write_counts(
             left_out += count.n
             continue
         at = job.received if count.minute is None else count.minute * MINUTE + job.skew
-        if not job.received - KEPT_MINUTES < at <= job.received + MINUTE:
+        if not job.received - LATEST < at <= job.received + MINUTE:
             at = job.received  # a clock that is this wrong says nothing
         outcome = (count.variant or "", count.rule or "", count.reason)
         what = (count.flag, *names.admit_outcome(job.environment, count.flag, outcome), count.n)
