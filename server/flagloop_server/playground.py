@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from flagloop.document.problem import did_you_mean
+from flagloop.document.yamlfile import DocumentText
 from flagloop.errors import ConfigError, NotFoundError
 from flagloop.evaluation.decision import Decision
 from flagloop.evaluation.explain import Explanation, explain
 from flagloop.evaluation.ruleset import Ruleset
-from flagloop_server.store import RevisionRow, Store, StoredDocument, now_ms
+from flagloop_server.store import Ref, RevisionRow, Store, StoredDocument, now_ms
 
 LARGEST_CONTEXT = 64 * 1024
 """Characters of a context's JSON."""
@@ -64,26 +65,49 @@ class Scene:
 class Rulesets:
     """The last compiled rulesets by revision name (a lineage is random, so names are unique).
 
-    They are not those that SDKs decide by: nothing that is asked here is counted.
+    They are not those that SDKs decide by: nothing that is asked here is counted. A flag is
+    compiled once for all revisions in which its text is the same.
     """
 
     def __init__(self, kept: int = _KEPT) -> None:
         self._kept = kept
         self._lock = threading.Lock()
-        self._rulesets: OrderedDict[str, Ruleset] = OrderedDict()
+        self._rulesets: OrderedDict[str, tuple[Ruleset, DocumentText]] = OrderedDict()
 
     def of(self, stored: StoredDocument) -> Ruleset:
         """The ruleset of a stored document."""
         with self._lock:
             found = self._rulesets.get(stored.name)
             if found is None:
-                mapping = stored.document.mapping
-                found = Ruleset(mapping, stored.name, stored.environment)
-                self._rulesets[stored.name] = found
+                document = stored.document
+                made = Ruleset(document.mapping, stored.name, stored.environment)
+                for other, text in self._rulesets.values():
+                    made.adopt(other, alike(document, text))
+                found = self._rulesets[stored.name] = (made, document)
             self._rulesets.move_to_end(stored.name)
             while len(self._rulesets) > self._kept:
                 self._rulesets.popitem(last=False)
-        return found
+        return found[0]
+
+
+def alike(one: DocumentText, other: DocumentText) -> list[str]:
+    """The flags whose text is the same in both; none where anything that they may name differs."""
+    if _named(one) != _named(other):
+        return []
+    others = other.items
+    return [
+        key
+        for (section, key), item in one.items.items()
+        if section == "flags"
+        and (its := others.get((section, key))) is not None
+        and its.text == item.text
+    ]
+
+
+def _named(document: DocumentText) -> dict[Ref, str]:
+    return {
+        ref: item.text for ref, item in document.items.items() if ref[0] not in ("flags", "metrics")
+    }
 
 
 _RULESETS = Rulesets()

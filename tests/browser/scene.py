@@ -328,6 +328,10 @@ def sign_in(driver: Chrome, scene: Scene, token: str | None = None) -> None:
     driver.add_cookie(cookie)
 
 
+TRIED = "context=%7B%22key%22%3A%22u-42%22%2C%22country%22%3A%22US%22%2C%22plan%22%3A%22free%22%7D"
+"""A context in the address of the playground."""
+
+
 def addresses(scene: Scene) -> dict[str, str]:
     """Every page by a name that is good for a file."""
     production = f"{scene.url}/environments/production"
@@ -353,6 +357,12 @@ def addresses(scene: Scene) -> dict[str, str]:
         "new-metric": f"{production}/items/metrics/new",
         "new-flag": f"{production}/new-flag",
         "flag-history": f"{flag}/history",
+        "playground": f"{production}/playground",
+        "playground-empty": f"{development}/playground",
+        "playground-answer": f"{production}/playground?{TRIED}&flag=new_checkout",
+        "playground-past": f"{production}/playground?{TRIED}&flag=search_limits"
+        f"&revision={newest - 1}",
+        "playground-json": f"{production}/playground?context=%7B&as=json",
         "instances": f"{production}/instances",
         "instances-empty": f"{development}/instances",
         "history": f"{production}/history",

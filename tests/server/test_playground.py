@@ -10,7 +10,7 @@ import pytest
 from flagloop.errors import ConfigError, NotFoundError
 from flagloop_server import changes as change
 from flagloop_server.changes import Changes
-from flagloop_server.playground import LARGEST_CONTEXT, look, read_context
+from flagloop_server.playground import LARGEST_CONTEXT, Rulesets, alike, look, read_context
 from flagloop_server.store import Actor, Store
 
 BEN = Actor("person", "ben@example.com")
@@ -136,3 +136,26 @@ def test_what_is_no_context_is_told(text: str, message: str) -> None:
     """The place and the mend are named; nothing raises anything else."""
     with pytest.raises(ConfigError, match=message):
         read_context(text)
+
+
+def test_a_flag_is_compiled_once_for_all_revisions_with_its_text(store: Store) -> None:
+    """Another flag's change compiles nothing anew; a changed segment everything."""
+    before, after = (store.document("production", number) for number in (2, 3))
+    assert alike(before.document, after.document) == ["season"]
+    rulesets = Rulesets()
+    first = rulesets.of(before)
+    decision = first.evaluate("season", {}, 0.0)
+    second = rulesets.of(after)
+    assert rulesets.of(before) is first
+    assert second.evaluate("season", {}, 0.0) is decision
+    assert second.evaluate("banner", {}, 0.0).reason == "DISABLED"
+    assert first.evaluate("banner", {}, 0.0).reason == "DEFAULT"
+
+
+def test_nothing_is_taken_over_when_a_segment_differs(store: Store) -> None:
+    """A flag may name it."""
+    before = store.document("production").document
+    changes = Changes(store)
+    text = "staff:\n  when: {plan: staff}\n"
+    changes.apply(change.put_item("production", "segments", "staff", text), BEN, "")
+    assert alike(store.document("production").document, before) == []

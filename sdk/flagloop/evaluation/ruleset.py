@@ -161,6 +161,19 @@ class Ruleset(forking.Forkable):
                 known = self._compile(name)
         return known
 
+    def adopt(self, other: Ruleset, flags: Iterable[str]) -> None:
+        """Take what `other` compiled of these flags, where it did; the rest is compiled as ever.
+
+        The caller vouches that they, and all that they name, mean the same in both. Those with
+        prerequisites are compiled anew. The decisions are shared, and so are their tallies: not
+        for a ruleset that a client counts.
+        """
+        with self._lock:
+            for name in flags:
+                known = other._compiled.get(name)
+                if known is not None and known.plan is not None and not known.gates:
+                    self._compiled.setdefault(name, known)
+
     def _compile(self, name: str) -> Compiled:
         """Compiles the flag and all that it requires, prerequisites first."""
         flags: dict[str, Compiled] = {}

@@ -24,10 +24,11 @@ def register(flask: Flask) -> None:
         instances,
         live,
         places,
+        playground,
         proposals,
     )
 
-    for module in (access, flags, instances, live, proposals, editor, history, places):
+    for module in (access, flags, instances, live, proposals, editor, history, places, playground):
         assert module.__name__.startswith(__name__)  # imported for its routes
     frame.prepare(flask)
     flask.register_blueprint(frame.blueprint)

@@ -112,7 +112,7 @@ def tighten(response: Response) -> Response:
     """Scripts, styles and forms of this server only; nothing inline, no frame around it."""
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Referrer-Policy"] = "same-origin"
+    response.headers.setdefault("Referrer-Policy", "same-origin")
     if request.endpoint != "pages.static":
         response.headers["Cache-Control"] = "no-store"
     return response
