@@ -16,6 +16,8 @@ const form = document.getElementById("source");
 const lines = startLines(text, document.getElementById("told"));
 const before = [];
 let asked = 0;
+let waiting = 0;
+let refused = false;
 let line = Promise.resolve();
 
 function say(message) {
@@ -102,26 +104,35 @@ function take(answer, steps, sent) {
     document.getElementById("visual-note").hidden = answer.readable;
     if (answer.readable) draw(answer.html, answer.refusal ? "" : answer.focus);
   }
-  if (answer.refusal) say(`Not done: ${answer.refusal}.`);
-  else if (answer.reformatted) say("The text was laid out anew: its comments may have moved.");
+  if (answer.reformatted) say("The text was laid out anew: its comments may have moved.");
   else if (answer.meanwhile)
     say("Somebody else changed this meanwhile: “Show what it would do” brings both together.");
   else if (steps.length && changed) say("Changed in the text; not saved yet.");
   else say("");
 }
 
+async function carry(steps) {
+  const sent = text.value;
+  let lost = "The text was changed at the same moment; do that again.";
+  try {
+    const answer = await ask(steps);
+    if (text.value === sent) {
+      take(answer, steps, sent);
+      lost = answer.refusal;
+    } else if (!steps.length) lost = "";
+  } catch {
+    lost = "The server does not answer; nothing was lost, try again.";
+  }
+  if (lost) say(lost);
+  if (steps.length) refused = Boolean(lost);
+}
+
 function send(steps) {
   const mine = ++asked;
+  waiting += steps.length;
   line = line.then(async () => {
-    if (!steps.length && mine !== asked) return;
-    const sent = text.value;
-    try {
-      const answer = await ask(steps);
-      if (text.value === sent) take(answer, steps, sent);
-      else if (steps.length) say("The text was changed at the same moment; do that again.");
-    } catch {
-      say("The server does not answer; nothing was lost, try again.");
-    }
+    if (steps.length || mine === asked) await carry(steps);
+    waiting -= steps.length;
   });
 }
 
@@ -187,7 +198,19 @@ function startText() {
   });
 }
 
+// What was written into a card a moment ago goes along, though the text does not have it yet.
+function startForm() {
+  form.addEventListener("submit", (event) => {
+    if (!waiting) return;
+    event.preventDefault();
+    line.then(() => {
+      if (!refused) form.requestSubmit();
+    });
+  });
+}
+
 if (desk) {
   startText();
+  startForm();
   if (cards) startCards();
 }

@@ -136,9 +136,14 @@ def _made(desk: Desk, body: DraftBody, stored: StoredDocument) -> tuple[Draft, s
     try:
         return edit_draft(desk, body.text, _steps(body), _saved(desk, stored)), ""
     except DocumentError as error:
-        return read_draft(desk, body.text), "; ".join(one.message for one in error.problems)
+        return read_draft(desk, body.text), _refusal(error)
     except (ValueError, TypeError) as error:
-        return read_draft(desk, body.text), str(error)
+        return read_draft(desk, body.text), f"Not done: {error}."
+
+
+def _refusal(error: DocumentError) -> str:
+    told = "; ".join(one.message for one in error.problems)
+    return f"Not done: {told}."
 
 
 def _steps(body: DraftBody) -> list[Step]:

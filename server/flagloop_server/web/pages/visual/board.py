@@ -48,7 +48,12 @@ class Field:
     @property
     def rows(self) -> int:
         """Lines of its input."""
-        return 1 if len(self.text) <= WIDE else min(8, len(self.text) // WIDE + 1)
+        lines = self.text.count("\n")
+        return (
+            1
+            if not lines and len(self.text) <= WIDE
+            else min(8, lines + len(self.text) // WIDE + 1)
+        )
 
 
 def identity(path: Path) -> str:
