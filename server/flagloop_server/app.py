@@ -154,11 +154,11 @@ class Application:
         self._closed = True
         self.background.stop()
         self.edge.close()
-        try:
-            self.touch_keys()
-            self.roll.write(at_last=True)
-        except sqlite3.Error as problem:
-            log.warning("keys' last use and instances were not written: %s", problem)
+        for work in (self.touch_keys, lambda: self.roll.write(at_last=True)):
+            try:
+                work()
+            except sqlite3.Error as problem:
+                log.warning("the last use of keys, or who is there, was not written: %s", problem)
         self.store.close()
 
     def __enter__(self) -> Application:
