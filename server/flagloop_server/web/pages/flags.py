@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import cast
+
 from flask import current_app, request, url_for
 from flask.typing import ResponseReturnValue
 
@@ -38,14 +41,10 @@ def flag_list(environment: str) -> ResponseReturnValue:
     stored = app.store.document(environment)
     parsed = definitions(stored)
     settled = settled_flags(app.store, stored, parsed)
-    rows = overview.flag_rows(parsed, app.events.last_seen(env.id), now_ms(), settled)
-    wanted = overview.Filter(
-        text=request.args.get("q", ""),
-        state=request.args.get("state", ""),
-        owner=request.args.get("owner", ""),
-        tag=request.args.get("tag", ""),
-    )
-    found = overview.select(rows, wanted)
+    seen = app.events.last_seen(env.id)
+    rows = overview.flag_rows(parsed, seen, now_ms(), settled, stored.item_revisions)
+    wanted, order = _wanted()
+    found = overview.ordered(overview.select(rows, wanted), order)
     first = max(0, request.args.get("start", 1, type=whole) - 1)
     shown = found[first : first + PAGE]
     return page(
@@ -58,12 +57,31 @@ def flag_list(environment: str) -> ResponseReturnValue:
         first=first,
         step=PAGE,
         wanted=wanted,
+        order=order,
+        query=_query(wanted, order),
         summary=overview.summary(rows),
         owners=sorted({row.flag.owner for row in rows if row.flag.owner}),
         tags=sorted({tag for row in rows for tag in row.flag.tags}),
+        types=sorted({row.flag.type for row in rows}),
         sparkline=overview.sparkline,
         url=public_url(),
     )
+
+
+def _wanted() -> tuple[overview.Filter, overview.Order]:
+    """What the address asks for, and in which order."""
+    given = {
+        name: request.args.get(name, "") for name in ("state", "owner", "tag", "type", "stale")
+    }
+    order = request.args.get("sort", "")
+    known = order if order in overview.ORDERS else "document"
+    return overview.Filter(request.args.get("q", ""), **given), cast("overview.Order", known)
+
+
+def _query(wanted: overview.Filter, order: overview.Order) -> dict[str, str]:
+    """The same as an address's words."""
+    words = {**asdict(wanted), "q": wanted.text, "sort": "" if order == "document" else order}
+    return {name: word for name, word in words.items() if word and name != "text"}
 
 
 @blueprint.get("/environments/<environment>/flags/<flag>")
@@ -96,14 +114,13 @@ def flag_page(environment: str, flag: str) -> ResponseReturnValue:
 
 def _promote_to(env: Environment, flag: str) -> list[tuple[str, str]]:
     """The other environments that this person may change, with the page that compares the two."""
-    if "pages.compare" not in current_app.view_functions:
-        return []
-    who = identity()
+    who, routes = identity(), current_app.url_map.bind("localhost")
     others = [one.key for one in application().store.environments() if one.key != env.key]
+    addresses = {name: f"/environments/{env.key}/compare/{name}" for name in others}
     return [
-        (name, url_for("pages.compare", environment=env.key, other=name) + f"#flags.{flag}")
-        for name in others
-        if who is not None and who.may("edit", name)
+        (name, f"{address}#flags.{flag}")
+        for name, address in addresses.items()
+        if who is not None and who.may("edit", name) and routes.test(address, "GET")
     ]
 
 
