@@ -317,6 +317,22 @@ def test_the_share_control_does_not_disturb_either(lab: Application, visit: Any)
     assert "Changed the share of tested." in forced.text
 
 
+def test_going_back_does_not_disturb_either(lab: Application, visit: Any) -> None:
+    """The way back of a forced change is as forced."""
+    before = stored(lab, "flags", "tested")
+    number = lab.store.environment("production").revision
+    moved = change.set_share("production", "tested", "split", "40%")
+    lab.changes.apply(moved, BEN, "by hand")
+    visitor = visit("editor")
+    fields = {"number": str(number), "section": "flags", "key": "tested"}
+    page = visitor.get(f"{PRODUCTION}/reports/revert", query_string=fields).text
+    assert 'name="force" required' in page
+    assert visitor.post(f"{PRODUCTION}/revert", **fields).status_code == 409
+    done = visitor.post(f"{PRODUCTION}/revert", **fields, force="on", reason="too broad")
+    assert "Reverted tested." in done.text
+    assert stored(lab, "flags", "tested") == before
+
+
 def test_removal_is_refused_while_something_names_the_item(lab: Application, visit: Any) -> None:
     """With the list of what does; else it goes, with its reason, and can be undone."""
     visitor = visit("editor")

@@ -95,6 +95,7 @@ def drawn(env: Environment, edited: Edited, stored: StoredDocument) -> dict[str,
     draft = read_draft(desk, edited.text)
     found = known(env, stored)
     return {
+        "environment": env.key,
         "draft": draft,
         "known": found,
         "cards": cards_of(draft, found, stored),
@@ -116,7 +117,9 @@ def draft(environment: str) -> ResponseReturnValue:
     made, refusal = _made(desk, body, stored)
     found = known(env, stored)
     cards = cards_of(made, found, stored)
-    html = render_template("editor_cards.html", cards=cards, known=found, draft=made)
+    html = render_template(
+        "editor_cards.html", cards=cards, known=found, draft=made, environment=environment
+    )
     return {
         "text": made.text,
         "readable": made.readable,

@@ -51,12 +51,12 @@ def known_in(document: Document, contexts: Iterable[Mapping[str, Any]] = ()) -> 
 
 def _layer_words(experiment: Experiment) -> str:
     running = ": a change of who gets what disturbs its result"
-    text = f"It is {experiment.status}" + (running if experiment.status == "running" else "")
+    text = experiment.status + (running if experiment.status == "running" else "")
     if experiment.layer is None:
         return text
     place = experiment.layer
     low, high = format_percent(place.low), format_percent(place.high)
-    return f"{text}. It holds {low} to {high} of layer {place.layer}"
+    return f"{text}; it holds {low} to {high} of layer {place.layer}"
 
 
 def _tested(document: Document) -> Iterable[str]:
