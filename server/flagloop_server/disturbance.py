@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flagloop.document.problem import Problem
-from flagloop.document.schema import wire_item
+from flagloop.document.schema import references, wire_item
 from flagloop.errors import ConfigError, ConflictError
-from flagloop_server import whatif
 from flagloop_server.changes import Change, Draft, Scene, changed_refs
 from flagloop_server.store import Ref
 from flagloop_server.wording import join_words
@@ -62,20 +61,33 @@ def disturbed(
     }
     if not running:
         return ()
-    reached: dict[str, list[Ref]] = {}
-    for section, key in changed:
-        old, new = (_section(one, section).get(key) for one in (before, after))
-        if wire_item(section, old) != wire_item(section, new):
-            ref = (section, key)
-            for flag in whatif.affected(before, [ref]) | whatif.affected(after, [ref]):
-                reached.setdefault(flag, []).append(ref)
-    return tuple(
-        Disturbance(experiment, flag, tuple(reached[flag]))
-        for flag, item in _section(before, "flags").items()
-        if flag in reached
-        for experiment in _experiments(item)
-        if experiment in running
-    )
+    refs = list(changed)
+    found = []
+    for flag, item in _section(before, "flags").items():
+        for experiment in _experiments(item):
+            if experiment in running:
+                decides = _decides(before, flag) | _decides(after, flag)
+                by = tuple(ref for ref in refs if ref in decides and _differs(before, after, ref))
+                found += [Disturbance(experiment, flag, by)] if by else []
+    return tuple(found)
+
+
+def _decides(document: Mapping[str, Any], flag: str) -> set[Ref]:
+    """The flag and everything that it names, also through others: what decides for it."""
+    found: set[Ref] = set()
+    waiting: list[Ref] = [("flags", flag)]
+    while waiting:
+        ref = waiting.pop()
+        if ref not in found:
+            found.add(ref)
+            waiting.extend(references(ref[0], _section(document, ref[0]).get(ref[1])))
+    return found
+
+
+def _differs(before: Mapping[str, Any], after: Mapping[str, Any], ref: Ref) -> bool:
+    """Whether evaluation reads the item differently."""
+    old, new = (_section(one, ref[0]).get(ref[1]) for one in (before, after))
+    return bool(wire_item(ref[0], old) != wire_item(ref[0], new))
 
 
 def warnings(

@@ -65,7 +65,13 @@ DISTURBING = {
     "the flag": put("flags", "button", BUTTON.replace("serve: treatment", "serve: control")),
     "its segment": put("segments", "staff", "staff:\n  when: {plan: [staff, admin]}\n"),
     "what it requires": put("flags", "base", "base:\n  killed: true\n"),
-    "its layer": put("experiments", "colour", "colour: {layer: {name: l, range: [0%, 50%]}}"),
+    "its layer": change.put_items(
+        "production",
+        {
+            ("layers", "l"): "l: {}\n",
+            ("experiments", "colour"): "colour: {layer: {name: l, range: [0%, 50%]}}\n",
+        },
+    ),
     "its removal": change.archive_flag("production", "button"),
 }
 
@@ -89,17 +95,8 @@ HARMLESS = {
 @pytest.mark.parametrize("what", DISTURBING)
 def test_a_change_of_who_gets_what_is_refused(changes: Changes, what: str) -> None:
     """Whatever decides for the experiment's flag disturbs it, and nothing is changed."""
-    planned = DISTURBING[what]
-    if what == "its layer":
-        planned = change.put_items(
-            "production",
-            {
-                ("layers", "l"): "l: {}\n",
-                ("experiments", "colour"): "colour: {layer: {name: l, range: [0%, 50%]}}\n",
-            },
-        )
     with pytest.raises(DisturbedError, match="running experiment colour") as found:
-        changes.apply(guarded(planned), BEN, "a reason")
+        changes.apply(guarded(DISTURBING[what]), BEN, "a reason")
     assert [(one.experiment, one.flag) for one in found.value.disturbances] == [
         ("colour", "button")
     ]
