@@ -13,8 +13,6 @@ import msgspec
 from flask import Blueprint
 from werkzeug.exceptions import BadRequest
 
-from flagloop.document.schema import references
-from flagloop.document.yamlfile import DocumentText
 from flagloop_server import changes, proposals, undoing
 from flagloop_server.changes import Change, find_item
 from flagloop_server.editing import Edited, meanwhile
@@ -299,7 +297,8 @@ def items(env: str, query: AtRevision) -> Items:
 @operation(blueprint.get, "/items/<section>/<key>", may="view")
 def item(env: str, section: str, key: str, query: AtRevision) -> Item:
     """One item: text, mapping, revision, and what names it."""
-    stored = application().store.document(env, query.revision)
+    app = application()
+    stored = app.store.document(env, query.revision)
     found = find_item(stored, section, key)
     return Item(
         environment=env,
@@ -308,7 +307,7 @@ def item(env: str, section: str, key: str, query: AtRevision) -> Item:
         revision=stored.item_revisions.get((section, key), 0),
         text=proposals.text_of(stored.document, section, key) or "",
         mapping=found.mapping,
-        named_by=records.refs(_named_by(stored.document, (section, key))),
+        named_by=records.refs(app.changes.named_by(stored, (section, key))),
     )
 
 
@@ -448,9 +447,3 @@ def _operated(
             return changes.archive_flags(env, flags)
         case Unarchive(flag):
             return changes.unarchive_flag(env, flag)
-
-
-def _named_by(document: DocumentText, ref: Ref) -> list[Ref]:
-    return [
-        other for other, item in document.items.items() if ref in references(other[0], item.mapping)
-    ]
