@@ -183,6 +183,21 @@ def fill(scene: Scene, visitors: int = 400) -> None:
     apply(change.kill("production", "search_limits"), Actor("person", "cleo@example.com"), "INC-77")
     tell(scene, "web-1", 4712, lost={"queue_full": 12})
     tell(scene, "worker-2", 90, stream=True)
+    stage(scene)
+
+
+def stage(scene: Scene) -> None:
+    """Staging: some flags as in production, some ahead, one that only it has."""
+    app = scene.app
+    if all(one.key != "staging" for one in app.store.environments()):
+        app.store.create_environment("staging", scene.actor)
+    ahead = FLAGS.replace("plan: [pro, team]", "plan: [pro, team, trial]")
+    ahead = ahead.replace("country: {not_in: [DE, FR]}", "segment: early").replace(
+        "segments:\n", "segments:\n  early:\n    when: {country: {not_in: [DE]}}\n"
+    )
+    staff = "{name: staff, when: {segment: staff}, serve: on}"
+    ahead += f"\n  only_in_staging:\n    rules:\n      - {staff}\n"
+    app.changes.apply(change.push("staging", ahead), scene.actor, "what comes next")
 
 
 def tell(
@@ -373,6 +388,10 @@ def addresses(scene: Scene) -> dict[str, str]:
         "document-empty": f"{development}/document",
         "keys": f"{production}/keys",
         "environments": f"{scene.url}/environments",
+        "compare": f"{scene.url}/environments/staging/compare/production",
+        "compare-same": f"{scene.url}/environments/production/compare/production",
+        "promote": f"{production}/reports/promote/staging/flags/new_checkout",
+        "promote-lacking": f"{production}/reports/promote/staging/flags/new_checkout?chosen=1",
         "people": f"{scene.url}/people",
         "audit": f"{scene.url}/audit",
         "audit-checked": f"{scene.url}/reports/audit",

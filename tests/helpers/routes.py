@@ -29,6 +29,9 @@ NEEDS = {
     "instances_live": "viewer",
     "flag_history": "viewer",
     "try_context": "viewer",
+    "compare": "viewer",
+    "promote_page": "editor",
+    "save_promotion": "editor",
     "history": "viewer",
     "revision": "viewer",
     "document": "viewer",
@@ -65,6 +68,7 @@ NEEDS = {
 
 VALUES = {
     "environment": "production",
+    "other": "production",
     "flag": "cta_color",
     "rule": "half",
     "section": "flags",

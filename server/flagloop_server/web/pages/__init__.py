@@ -17,6 +17,7 @@ def register(flask: Flask) -> None:
     """Put the pages, their filters and their static files into the application."""
     from flagloop_server.web.pages import (
         access,
+        compare,
         editor,
         flags,
         frame,
@@ -28,7 +29,8 @@ def register(flask: Flask) -> None:
         proposals,
     )
 
-    for module in (access, flags, instances, live, proposals, editor, history, places, playground):
+    looking = (flags, instances, live, history, playground, compare)
+    for module in (access, proposals, editor, places, *looking):
         assert module.__name__.startswith(__name__)  # imported for its routes
     frame.prepare(flask)
     flask.register_blueprint(frame.blueprint)

@@ -18,6 +18,8 @@ DONE = {
     "edit": "Saved {target}.",
     "add": "Added {target}.",
     "revert": "Reverted {target}.",
+    "promote": "Promoted {target}.",
+    "unarchive": "Brought {target} back from the archive.",
 }
 
 
@@ -39,7 +41,8 @@ def confirmation(stored: StoredDocument, ref: Ref, number: int | None) -> Done |
     row = application().store.revision(stored.environment, number)
     if ref not in row.changed:
         return None
-    action = "add" if undoing.added(application().store, row, ref) else row.action
+    is_new = row.action not in ("promote", "unarchive") and undoing.added(application().store, row, ref)
+    action = "add" if is_new else row.action
     sentence = DONE.get(action, "Changed {target}.").format(target=ref[1])
     undoable = undoing.can_be_undone(application().store, row, stored)
     return Done(number, row.at, sentence, row.reason, undoable)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import cast
 
-from flask import current_app, request, url_for
+from flask import request, url_for
 from flask.typing import ResponseReturnValue
 
 from flagloop_server import changes as change
@@ -113,14 +113,16 @@ def flag_page(environment: str, flag: str) -> ResponseReturnValue:
 
 
 def _promote_to(env: Environment, flag: str) -> list[tuple[str, str]]:
-    """The other environments that this person may change, with the page that compares the two."""
-    who, routes = identity(), current_app.url_map.bind("localhost")
-    others = [one.key for one in application().store.environments() if one.key != env.key]
-    addresses = {name: f"/environments/{env.key}/compare/{name}" for name in others}
+    """The other environments that this person may change, with what promoting there would do."""
+    who, here = identity(), env.key
+    others = [one.key for one in application().store.environments() if one.key != here]
     return [
-        (name, f"{address}#flags.{flag}")
-        for name, address in addresses.items()
-        if who is not None and who.may("edit", name) and routes.test(address, "GET")
+        (
+            name,
+            url_for("pages.promote_page", environment=name, other=here, section="flags", key=flag),
+        )
+        for name in others
+        if who is not None and who.may("edit", name)
     ]
 
 
