@@ -126,10 +126,11 @@ class Live(Refresh):
         # Where polls fail, too, or where streams have come through, this is trouble that passes:
         # a server that hangs, a maintenance page, a portal that wants to be clicked away.
         settled = self._error is None and not self._pacing.proven
-        if isinstance(problem, UnusableError) and settled:
+        unusable = isinstance(problem, UnusableError)
+        if unusable and settled:
             self._pacing.unusable(str(problem))
             return
-        if not began and not self._pacing.polling:
+        if not began and not unusable and not self._pacing.polling:
             # Soon polls will tell; until then this is what is known of the server.
             self._note(problem)
         self._pacing.failed(str(problem), problem.retry_after)
