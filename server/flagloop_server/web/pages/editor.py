@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from flask import redirect, request, url_for
+from flask import current_app, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
@@ -187,20 +187,39 @@ def _back(environment: str, edited: Edited, applied: change.Applied) -> Response
     section, key = edited.ref
     if section == "flags":
         return back_to_flag(environment, key, applied)
-    place = url_for("pages.edit_item", environment=environment, section=section, key=key)
+    if "pages.section_item" in current_app.view_functions:
+        place = url_for("pages.section_item", environment=environment, kind=section, name=key)
+    else:
+        place = url_for("pages.edit_item", environment=environment, section=section, key=key)
     done = f"?done={applied.revision}" if applied.applied else ""
     return redirect(place + done, 303)
+
+
+def _home(env: Environment, edited: Edited, *, exists: bool) -> tuple[str, str]:
+    """Where one came from, as (what it is called, address)."""
+    place, section = env.key, edited.section
+    if section == "flags":
+        if exists:
+            return edited.key, url_for("pages.flag_page", environment=place, flag=edited.key)
+        return "Flags", url_for("pages.flag_list", environment=place)
+    if "pages.section_item" not in current_app.view_functions:
+        return "Document", url_for("pages.document", environment=place)
+    if exists:
+        address = url_for("pages.section_item", environment=place, kind=section, name=edited.key)
+        return edited.key, address
+    return section.capitalize(), url_for("pages.section_list", environment=place, kind=section)
 
 
 def _editor(env: Environment, who: Identity, edited: Edited, seen: Seen) -> Response:
     app = application()
     stored = app.store.document(env.key)
     values: dict[str, Any] = {}
+    ref = (edited.section, edited.key)
+    exists = ref in stored.document.items
     if edited.key:
-        ref = (edited.section, edited.key)
         values["done"] = confirmation(stored, ref, request.args.get("done", type=whole))
         values["named_by"] = app.changes.named_by(stored, ref)
-        values["exists"] = ref in stored.document.items
+        values["exists"] = exists
         values["disturbs"] = disturbed_without(definitions(stored), ref)
     if who.user is None:
         raise BadRequest("the editor is for people")
@@ -210,6 +229,7 @@ def _editor(env: Environment, who: Identity, edited: Edited, seen: Seen) -> Resp
         seen.status,
         edited=edited,
         seen=seen,
+        home=_home(env, edited, exists=exists),
         proposal=seen.proposal,
         **drawn(env, edited, stored),
         **values,
