@@ -5,9 +5,9 @@ Pure: frozen definitions and counts in, frozen rows out. Times are epoch millise
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from flagloop.document.definition import WHOLE, Document, Flag, Rule
 from flagloop.document.percent import format_percent
@@ -21,6 +21,12 @@ NO_USAGE = Usage(0, None, (0,) * 24, {}, {}, {})
 State: TypeAlias = Literal["live", "canary", "paused", "off", "killed"]
 
 
+STATES: tuple[State, ...] = get_args(State)
+
+Order: TypeAlias = Literal["document", "key", "state", "owner", "seen", "changed"]
+ORDERS: tuple[Order, ...] = get_args(Order)
+"""Orders of the flag list; by state those come first that need a person."""
+
 IS: dict[State, str] = {
     "live": "is live",
     "canary": "is a canary",
@@ -33,7 +39,7 @@ IS: dict[State, str] = {
 
 @dataclass(frozen=True, slots=True)
 class FlagRow:
-    """One line of the flag list."""
+    """One line of the flag list; `revision` is the one that changed it last."""
 
     key: str
     flag: Flag
@@ -41,6 +47,7 @@ class FlagRow:
     document: Document
     last_seen_ms: int | None = None
     stale: tuple[Stale, ...] = ()
+    revision: int = 0
 
     @property
     def sentence(self) -> str:
@@ -55,12 +62,17 @@ class FlagRow:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What the list's address asks for; an empty text asks for nothing."""
+    """What the list's address asks for; an empty text asks for nothing.
+
+    `stale` is `yes`, `no` or one of its kinds, `type` that of the variants' values.
+    """
 
     text: str = ""
     state: str = ""
     owner: str = ""
     tag: str = ""
+    type: str = ""
+    stale: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +104,16 @@ class VariantRow:
     events: Mapping[str, int] = field(default_factory=dict)
 
 
+_URGENCY = {"killed": 0, "paused": 1, "canary": 2, "live": 3, "off": 4}
+_ORDERS: dict[str, Callable[[FlagRow], Any]] = {
+    "key": lambda row: row.key.casefold(),
+    "state": lambda row: _URGENCY[row.state],
+    "owner": lambda row: (not row.flag.owner, row.flag.owner.casefold()),
+    "seen": lambda row: -(row.last_seen_ms or 0),
+    "changed": lambda row: -row.revision,
+}
+
+
 def state_of(flag: Flag, document: Document) -> State:
     """The one word for a flag's state.
 
@@ -117,6 +139,8 @@ def flag_row(
     last_seen: int | None,
     now: int,
     settled: Settled | None = None,
+    *,
+    revision: int = 0,
 ) -> FlagRow:
     """The row of one flag; `last_seen` is when it was last evaluated."""
     return FlagRow(
@@ -126,6 +150,7 @@ def flag_row(
         document=document,
         last_seen_ms=last_seen,
         stale=stale_reasons(flag, last_seen, now, settled),
+        revision=revision,
     )
 
 
@@ -134,11 +159,22 @@ def flag_rows(
     last_seen: Mapping[str, int],
     now: int,
     settled: Mapping[str, Settled] | None = None,
+    revisions: Mapping[tuple[str, str], int] | None = None,
 ) -> list[FlagRow]:
-    """A row for each flag, in the document's order; `settled` as `staleness` finds them."""
-    since = settled or {}
+    """A row for each flag, in the document's order; `settled` as `staleness` finds them.
+
+    `revisions` says when each item was changed last.
+    """
+    since, changed = settled or {}, revisions or {}
     return [
-        flag_row(flag, document, last_seen.get(key), now, since.get(key))
+        flag_row(
+            flag,
+            document,
+            last_seen.get(key),
+            now,
+            since.get(key),
+            revision=changed.get(("flags", key), 0),
+        )
         for key, flag in document.flags.items()
     ]
 
@@ -149,12 +185,27 @@ def select(rows: Iterable[FlagRow], wanted: Filter) -> list[FlagRow]:
     return [row for row in rows if _matches(row, wanted) and _contains(row, words)]
 
 
+def ordered(rows: Sequence[FlagRow], order: Order) -> list[FlagRow]:
+    """The rows in another order; equal ones stay in the document's."""
+    return list(rows) if order == "document" else sorted(rows, key=_ORDERS[order])
+
+
 def _matches(row: FlagRow, wanted: Filter) -> bool:
     if wanted.state and wanted.state != row.state and not (wanted.state == "stale" and row.stale):
+        return False
+    if wanted.stale and not _stale_as(row, wanted.stale):
+        return False
+    if wanted.type and row.flag.type != wanted.type:
         return False
     if wanted.owner and row.flag.owner != wanted.owner:
         return False
     return not wanted.tag or wanted.tag in row.flag.tags
+
+
+def _stale_as(row: FlagRow, wanted: str) -> bool:
+    if wanted in ("yes", "no"):
+        return bool(row.stale) is (wanted == "yes")
+    return any(one.kind == wanted for one in row.stale)
 
 
 def _contains(row: FlagRow, words: Sequence[str]) -> bool:

@@ -30,12 +30,14 @@ class Stale:
     """One reason: `reason` says it in a few words, `proof` what it rests on, in a sentence.
 
     `since` is the time that it rests on: of expiry, of the last evaluation, of the last change.
+    `revision` is that change.
     """
 
     kind: Kind
     reason: str
     proof: str
     since: int
+    revision: int | None = None
 
     def __str__(self) -> str:
         return self.reason
@@ -135,7 +137,13 @@ def _settled(flag: Flag, settled: Settled | None, now: int) -> Stale | None:
     served = settled.variant or "the caller's default"
     why = "it is killed" if flag.killed is not None else "no rule of it gives anything else"
     proof = f"{why}, unchanged since revision {settled.revision} of {_date(settled.at)}"
-    return Stale("settled", f"everyone has got {served} for {days:,} days", proof, settled.at)
+    return Stale(
+        "settled",
+        f"everyone has got {served} for {days:,} days",
+        proof,
+        settled.at,
+        settled.revision,
+    )
 
 
 def _date(at: int) -> str:

@@ -53,17 +53,34 @@ segments:
   staff:
     when: {email: {ends_with: "@example.com"}}
 
+layers:
+  landing_page: {description: What visitors see first}
+
 holdouts:
   growth_2026: {share: 2%}
 
 metrics:
   sign_up: {event: sign_up, better: higher}
+  revenue: {event: purchase, sum: amount, better: higher, cap: p99.9}
   errors: {event: error, better: lower}
 
 experiments:
   cta_color_2026:
     hypothesis: A green button raises sign-ups, because it stands out.
+    owner: growth@example.com
     primary: sign_up
+    secondary: [revenue]
+    guardrails: [errors]
+    layer: {name: landing_page, range: [0%, 50%]}
+    plan: {method: sequential, baseline: 5%, mde: 10%, power: 80%, days: 14}
+  hero_image_2026:
+    hypothesis: A picture of people raises sign-ups.
+    status: decided
+    layer: {name: landing_page, range: [50%, 70%]}
+  headline_2026:
+    hypothesis: A shorter headline is read by more.
+    status: draft
+    layer: {name: landing_page, range: [60%, 95%]}
 
 flags:
   # asked for by marketing
@@ -104,6 +121,11 @@ flags:
   old_banner:
     owner: growth@example.com
     expires: 2026-01-31
+    rules:
+      - {name: everyone, serve: on}
+
+  summer_promo:
+    description: A banner for the summer sale
     rules:
       - {name: everyone, serve: on}
 
@@ -177,6 +199,7 @@ def fill(scene: Scene, visitors: int = 400) -> None:
     app = scene.app
     apply = app.changes.apply
     apply(change.push("production", FLAGS), scene.actor, "first flags")
+    apply(change.archive_flag("production", "summer_promo"), scene.actor, "the summer is over")
     apply(change.set_share("production", "new_checkout", "canary", "10%"), scene.actor, "healthy")
     visit(scene, visitors)
     tell(scene, "web-1", 4711)
@@ -347,6 +370,9 @@ TRIED = "context=%7B%22key%22%3A%22u-42%22%2C%22country%22%3A%22US%22%2C%22plan%
 """A context in the address of the playground."""
 
 
+SECTIONS = ("segments", "metrics", "layers", "holdouts", "experiments")
+
+
 def addresses(scene: Scene) -> dict[str, str]:
     """Every page by a name that is good for a file."""
     production = f"{scene.url}/environments/production"
@@ -357,7 +383,20 @@ def addresses(scene: Scene) -> dict[str, str]:
         "flags": f"{production}/flags",
         "flags-filtered": f"{production}/flags?q=check&state=live",
         "flags-none-found": f"{production}/flags?q=nothing-like-it",
+        "flags-stale": f"{production}/flags?stale=yes&sort=state",
         "flags-empty": f"{development}/flags",
+        "archive": f"{production}/archive",
+        "archive-empty": f"{development}/archive",
+        "archive-preview": f"{production}/reports/archive?flag=old_banner&flag=new_checkout",
+        **{one: f"{production}/{one}" for one in SECTIONS},
+        **{f"{one}-empty": f"{development}/{one}" for one in SECTIONS},
+        "segment": f"{production}/segments/staff",
+        "metric": f"{production}/metrics/sign_up",
+        "metric-silent": f"{production}/metrics/errors",
+        "layer": f"{production}/layers/landing_page",
+        "holdout": f"{production}/holdouts/growth_2026",
+        "experiment": f"{production}/experiments/cta_color_2026",
+        "experiment-draft": f"{production}/experiments/headline_2026",
         "flag": flag,
         "flag-done": f"{production}/flags/search_limits?done={newest}",
         "flag-kill": f"{flag}?kill=1",
@@ -393,6 +432,7 @@ def addresses(scene: Scene) -> dict[str, str]:
         "promote": f"{production}/reports/promote/staging/flags/new_checkout",
         "promote-lacking": f"{production}/reports/promote/staging/flags/new_checkout?chosen=1",
         "people": f"{scene.url}/people",
+        "account": f"{scene.url}/account",
         "audit": f"{scene.url}/audit",
         "audit-checked": f"{scene.url}/reports/audit",
         "glossary": f"{scene.url}/glossary",

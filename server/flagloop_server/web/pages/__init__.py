@@ -17,6 +17,7 @@ def register(flask: Flask) -> None:
     """Put the pages, their filters and their static files into the application."""
     from flagloop_server.web.pages import (
         access,
+        archive,
         compare,
         editor,
         flags,
@@ -27,10 +28,11 @@ def register(flask: Flask) -> None:
         places,
         playground,
         proposals,
+        sections,
     )
 
     looking = (flags, instances, live, history, playground, compare)
-    for module in (access, proposals, editor, places, *looking):
+    for module in (access, archive, proposals, editor, places, sections, *looking):
         assert module.__name__.startswith(__name__)  # imported for its routes
     frame.prepare(flask)
     flask.register_blueprint(frame.blueprint)

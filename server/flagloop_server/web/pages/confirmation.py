@@ -41,7 +41,9 @@ def confirmation(stored: StoredDocument, ref: Ref, number: int | None) -> Done |
     row = application().store.revision(stored.environment, number)
     if ref not in row.changed:
         return None
-    is_new = row.action not in ("promote", "unarchive") and undoing.added(application().store, row, ref)
+    is_new = row.action not in ("promote", "unarchive") and undoing.added(
+        application().store, row, ref
+    )
     action = "add" if is_new else row.action
     sentence = DONE.get(action, "Changed {target}.").format(target=ref[1])
     undoable = undoing.can_be_undone(application().store, row, stored)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import cast
 
 from flask import request, url_for
 from flask.typing import ResponseReturnValue
@@ -74,8 +73,8 @@ def _wanted() -> tuple[overview.Filter, overview.Order]:
         name: request.args.get(name, "") for name in ("state", "owner", "tag", "type", "stale")
     }
     order = request.args.get("sort", "")
-    known = order if order in overview.ORDERS else "document"
-    return overview.Filter(request.args.get("q", ""), **given), cast("overview.Order", known)
+    known = next((one for one in overview.ORDERS if one == order), overview.ORDERS[0])
+    return overview.Filter(request.args.get("q", ""), **given), known
 
 
 def _query(wanted: overview.Filter, order: overview.Order) -> dict[str, str]:

@@ -19,6 +19,7 @@ from flask import (
 from flask.typing import ResponseReturnValue
 from werkzeug.wrappers import Response as BaseResponse
 
+from flagloop.document.percent import format_percent
 from flagloop_server.obedience import duration
 from flagloop_server.store import EVERYWHERE, Environment, User, now_ms
 from flagloop_server.web import application
@@ -83,6 +84,7 @@ def prepare(flask: Flask) -> None:
         percent=words.percent,
         value_text=words.value_text,
         duration=duration,
+        exact=format_percent,
     )
     flask.jinja_env.globals.update(
         GLOSSARY=words.GLOSSARY, diff_lines=diff_lines, plural=words.plural
