@@ -143,6 +143,9 @@ API_NEEDS = {
     "places.people": "owner",
     "places.setup_link": "owner",
     "places.verify_audit": "owner",
+    "sections.layer": "viewer",
+    "sections.promotable": "viewer",
+    "sections.section": "viewer",
     "questions.compare_environments": "viewer",
     "questions.compare_one": "viewer",
     "questions.decide": "viewer",
@@ -158,6 +161,7 @@ API_VALUES = {
     "key": "cta_color",
     "revision": "2",
     "key_id": "9999",
+    "layer": "main",
     "email": "nobody@example.com",
 }
 """Values of the variables in the paths of the API."""

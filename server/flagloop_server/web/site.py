@@ -19,6 +19,7 @@ from flagloop_server.web import (
     pages,
     places_api,
     reports_api,
+    sections_api,
 )
 
 if TYPE_CHECKING:
@@ -44,7 +45,15 @@ def create_site(app: Application) -> Flask:
     site.after_request(headers)
     csrf.register(site)
     errors.register(site)
-    for module in (places_api, admin_api, flags_api, instances_api, items_api, reports_api):
+    for module in (
+        places_api,
+        admin_api,
+        flags_api,
+        instances_api,
+        items_api,
+        reports_api,
+        sections_api,
+    ):
         site.register_blueprint(module.blueprint)
     site.register_blueprint(openapi.blueprint)
     pages.register(site)

@@ -28,7 +28,7 @@ from helpers.routes import (
 )
 
 ROLES = ("nobody", "viewer", "editor", "admin", "owner")
-SOMEWHERE = {"pages.audit", "places.audit", "places.export_audit"}
+SOMEWHERE = {"pages.audit", "pages.export_audit", "places.audit", "places.export_audit"}
 """They show rows of the environments that the asker may see: with a role in one of them."""
 
 SAFE = {"GET", "HEAD", "OPTIONS"}

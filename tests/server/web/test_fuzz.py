@@ -40,6 +40,7 @@ GOOD = {
     "key": ["f", "staff"],
     "revision": ["1", "2", "3"],
     "key_id": ["1", "3"],
+    "layer": ["l", "x"],
     "email": ["ana@example.com"],
 }
 """Values of the variables in routes that name something."""

@@ -26,6 +26,8 @@ FLAGS = """\
 version: 1
 segments:
   staff: {when: {plan: staff}}
+layers:
+  l: {}
 flags:
   f:
     rules:
@@ -41,6 +43,7 @@ THERE = {
     "key": "f",
     "revision": 2,
     "key_id": 4,
+    "layer": "l",
     "email": "ana@example.com",
 }
 """Names of what there is."""

@@ -22,6 +22,7 @@ TAG_OF = {
     "questions": "Questions",
     "places": "Server",
     "instances": "Flags",
+    "sections": "Items and changes",
     "openapi": "This document",
 }
 """Blueprint -> tag."""
@@ -30,6 +31,7 @@ PATH_PARAMETERS = {
     "env": "An environment's key.",
     "flag": "A flag's key.",
     "rule": "A rule's name.",
+    "layer": "A layer's key.",
     "section": "flags, segments, layers, holdouts, metrics or experiments.",
     "key": "An item's key.",
     "revision": "A revision's number.",
