@@ -22,14 +22,25 @@ def create_app(client: Client) -> Flask:
     """The application; `client` decides the colours and receives the sign-ups."""
     app = Flask(__name__)
 
+    def color_for(visitor: str) -> str:
+        user = {"key": visitor, "country": request.headers.get("X-Country", "unknown")}
+        return str(client.value("cta_color", user, "blue"))
+
     @app.get("/")
     def landing() -> Response:
         visitor = request.cookies.get(COOKIE) or secrets.token_hex(8)
-        user = {"key": visitor, "country": request.headers.get("X-Country", "unknown")}
-        color = client.value("cta_color", user, "blue")
-        response = make_response(render_template("landing.html", color=color))
+        response = make_response(render_template("landing.html", color=color_for(visitor)))
         response.set_cookie(COOKIE, visitor, max_age=31_536_000, httponly=True, samesite="Lax")
         return response
+
+    @app.get("/color")
+    def color() -> dict[str, str]:
+        """What an open page asks again and again, so that a kill is seen without a reload."""
+        return {"color": color_for(request.cookies.get(COOKIE, ""))}
+
+    @app.get("/follow.js")
+    def follow() -> Response:
+        return Response(render_template("follow.js"), mimetype="text/javascript")
 
     @app.post("/sign-up")
     def sign_up() -> BaseResponse:

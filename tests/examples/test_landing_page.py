@@ -37,6 +37,18 @@ def test_the_button_has_the_colour_of_the_variant(
     assert f'data-color="{color}"' in page.text
 
 
+def test_an_open_page_learns_of_a_kill_without_a_reload(example: ModuleType, flags: Flags) -> None:
+    """The address that the page asks gives the colour that the flag has now."""
+    browser = example.create_app(flags.client).test_client()
+    flags.set(cta_color="treatment")
+    assert "follow.js" in browser.get("/").text
+    assert browser.get("/color").json == {"color": "green"}
+    flags.set(cta_color="control")
+    assert browser.get("/color").json == {"color": "blue"}
+    script = browser.get("/follow.js")
+    assert (script.mimetype, "data-color" in script.text) == ("text/javascript", True)
+
+
 def test_the_button_is_blue_when_the_flag_is_unknown(example: ModuleType) -> None:
     """Without definitions the caller's default is shown."""
     with Flags() as nothing:

@@ -53,8 +53,9 @@ def _introduce(world: World) -> None:
         f"Landing page    {world.app_url}\n"
         f"Admin UI        {world.url}\n"
         f"Signed in, once {world.link}\n\n"
-        "Visitors come and green converts better. Kill cta_color in the admin UI: every button\n"
-        "is blue at once, and its page says after how many milliseconds. Ctrl-C ends it.\n"
+        "Visitors come and green converts better. Open the landing page beside the admin UI and\n"
+        "kill cta_color there: every button turns blue, and the flag's page says after how many\n"
+        "milliseconds. Ctrl-C ends it.\n"
     )
 
 
