@@ -43,6 +43,7 @@ NEEDS = {
     "document": "viewer",
     "document_text": "viewer",
     "audit": "viewer",
+    "export_audit": "viewer",
     "kill_flag": "editor",
     "restore_flag": "editor",
     "undo": "editor",

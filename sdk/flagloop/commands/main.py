@@ -23,7 +23,8 @@ EXIT_CODES = """\b
 Exit codes:
   0  it is done; the answer is yes
   1  the answer is no: a file has problems, a flag is unknown or broken,
-     `diff` found differences, a backup is damaged, `doctor` found problems
+     `diff` found differences, a backup is damaged, the audit log's chain is
+     broken, `doctor` found problems
   2  wrong usage: an option, argument or environment variable
   3  conflict: somebody else changed the same, nothing was applied
   4  the server: not reachable, an error, or the key may not do that
@@ -53,6 +54,7 @@ SERVER_COMMANDS = {
     "demo": "Run a server, an application and visitors, to look at.",
     "keys": "Make, list and revoke keys.",
     "users": "Make and list people, set their passwords.",
+    "audit": "Check and export the audit log.",
     "backup": "Back a server up while it runs, check backups, restore them.",
     "doctor": "Examine a server's folder and say what to do.",
 }

@@ -3,6 +3,7 @@
 from flagloop_server.store.documents import EMPTY_DOCUMENT, NewRevision
 from flagloop_server.store.keys import hash_key
 from flagloop_server.store.records import (
+    ANY,
     DOCUMENT,
     EVERYWHERE,
     SYSTEM,
@@ -19,6 +20,7 @@ from flagloop_server.store.records import (
     RevisionRow,
     Role,
     SessionRow,
+    Sought,
     StoredDocument,
     User,
     Verification,
@@ -26,6 +28,7 @@ from flagloop_server.store.records import (
 from flagloop_server.store.store import Store, now_ms
 
 __all__ = [
+    "ANY",
     "DOCUMENT",
     "EMPTY_DOCUMENT",
     "EVERYWHERE",
@@ -44,6 +47,7 @@ __all__ = [
     "RevisionRow",
     "Role",
     "SessionRow",
+    "Sought",
     "Store",
     "StoredDocument",
     "User",

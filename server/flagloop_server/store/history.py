@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from flagloop.errors import NotFoundError
 from flagloop_server.store import chunks, environments
 from flagloop_server.store.database import SqliteFile
-from flagloop_server.store.records import Actor, ArchivedFlag, ItemVersion, Ref, RevisionRow
-
-_ALL = "SELECT number FROM revision WHERE environment_id = :environment"
-_OF_ITEM = (
-    "SELECT number FROM revision_item"
-    " WHERE environment_id = :environment AND section = :section AND key = :key"
+from flagloop_server.store.records import (
+    ANY,
+    Actor,
+    ArchivedFlag,
+    ItemVersion,
+    Ref,
+    RevisionRow,
+    Sought,
 )
-_PAGE = " AND (:before IS NULL OR number < :before) ORDER BY number DESC LIMIT :limit"
+
+_OF_ITEM = (
+    "number IN (SELECT number FROM revision_item"
+    " WHERE environment_id = ? AND section = ? AND key = ?)"
+)
+_OF_KEY = "number IN (SELECT number FROM revision_item WHERE environment_id = ? AND key = ?)"
 _CHANGED = (
     "SELECT number, section, key FROM revision_item"
     " WHERE environment_id = ? AND number IN ({}) ORDER BY section, key"
@@ -34,21 +42,43 @@ class History:
         self._file = file
 
     def revisions(
-        self, key: str, item: Ref | None, *, limit: int, before: int | None
+        self,
+        key: str,
+        item: Ref | None,
+        *,
+        limit: int,
+        before: int | None,
+        sought: Sought = ANY,
     ) -> list[RevisionRow]:
-        """Newest first, of an environment or of one item; `before` is a number to go on from."""
+        """Newest first, of an environment or of one item; `before` is a number to go on from.
+
+        An item without section is any of that key.
+        """
         with self._file.snapshot() as connection:
             environment = environments.find(connection, key)
-            place: dict[str, int | str | None] = {
-                "environment": environment.id,
-                "before": before,
-                "limit": limit,
-            }
-            sql = (_ALL if item is None else _OF_ITEM) + _PAGE
+            where, values = ["environment_id = ?"], [environment.id]
+            terms: dict[str, Sequence[Any]] = {term: [v] for term, v in sought.terms.items()}
             if item is not None:
-                place.update(section=item[0], key=item[1])
-            numbers = [row["number"] for row in connection.execute(sql, place)]
+                terms[_OF_ITEM if item[0] else _OF_KEY] = [environment.id, *filter(None, item)]
+            if before is not None:
+                terms["number < ?"] = [before]
+            for term, given in terms.items():
+                where.append(term)
+                values += given
+            sql = f"SELECT number FROM revision WHERE {' AND '.join(where)}"  # noqa: S608 - own
+            rows = connection.execute(f"{sql} ORDER BY number DESC LIMIT ?", (*values, limit))
+            numbers = [row["number"] for row in rows]
             return _revision_rows(connection, (environment.id, key), numbers)
+
+    def actions(self, key: str) -> list[str]:
+        """Every action in the history of an environment."""
+        with self._file.snapshot() as connection:
+            environment = environments.find(connection, key)
+            rows = connection.execute(
+                "SELECT DISTINCT action FROM revision WHERE environment_id = ? ORDER BY action",
+                (environment.id,),
+            )
+            return [row["action"] for row in rows]
 
     def revision(self, key: str, number: int) -> RevisionRow:
         """One revision; NotFoundError if there is none of that number."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from flagloop.errors import NotFoundError
 from flagloop_server.store.database import SqliteFile
-from flagloop_server.store.records import Actor, LedgerRow, Verification
+from flagloop_server.store.records import ANY, Actor, LedgerRow, Sought, Verification
 
 GENESIS = bytes(32)
 
@@ -109,13 +109,15 @@ class Ledger:
         after: int | None = None,
         environments: Collection[int] | None = None,
         target: str | None = None,
+        sought: Sought = ANY,
     ) -> list[LedgerRow]:
         """The newest rows first; `before` is a `seq` to go on from, `environments` are ids.
 
         With `after` (a `seq`) those that follow it, the oldest first.
         """
         ids = None if environments is None else json.dumps(sorted(environments))
-        wanted = {
+        wanted: dict[str, Any] = {
+            **sought.terms,
             "seq < ?": before,
             "seq > ?": after,
             "environment_id IN (SELECT value FROM json_each(?))": ids,
@@ -127,6 +129,17 @@ class Ledger:
         sql = f"SELECT * FROM ledger{where} ORDER BY seq {order} LIMIT ?"  # noqa: S608 - own terms
         with self._file.read() as connection:
             return [_row(row) for row in connection.execute(sql, (*terms.values(), limit))]
+
+    def actions(self, environments: Collection[int] | None = None) -> list[str]:
+        """Every action that was written down, of these environments (ids) or of all."""
+        ids = None if environments is None else json.dumps(sorted(environments))
+        with self._file.read() as connection:
+            rows = connection.execute(
+                "SELECT DISTINCT action FROM ledger WHERE ?1 IS NULL OR environment_id IN"
+                " (SELECT value FROM json_each(?1)) ORDER BY action",
+                (ids,),
+            )
+            return [row["action"] for row in rows]
 
     def head(self) -> str:
         """The last digest as hex; zeros for an empty ledger."""

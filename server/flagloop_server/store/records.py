@@ -98,6 +98,34 @@ class RevisionRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Sought:
+    """Which rows of a history or of the ledger: an empty text or None asks for nothing.
+
+    `actor` is a part of a name, in any case; `action` a whole word; `since` is included, `until`
+    is not.
+    """
+
+    actor: str = ""
+    action: str = ""
+    since: int | None = None
+    until: int | None = None
+
+    @property
+    def terms(self) -> dict[str, str | int]:
+        """Conditions in SQL on the columns `actor`, `action` and `at`, each with its value."""
+        given = {
+            "instr(lower(actor), lower(?))": self.actor or None,
+            "action = ?": self.action or None,
+            "at >= ?": self.since,
+            "at < ?": self.until,
+        }
+        return {term: value for term, value in given.items() if value is not None}
+
+
+ANY = Sought()
+
+
+@dataclass(frozen=True, slots=True)
 class ItemVersion:
     """An item before and after one revision; None where it did not exist."""
 

@@ -19,6 +19,7 @@ from flagloop_server.store.keys import Keys
 from flagloop_server.store.ledger import Ledger
 from flagloop_server.store.people import People
 from flagloop_server.store.records import (
+    ANY,
     Actor,
     ArchivedFlag,
     Environment,
@@ -28,6 +29,7 @@ from flagloop_server.store.records import (
     LedgerRow,
     RevisionRow,
     Role,
+    Sought,
     StoredDocument,
     Verification,
 )
@@ -133,10 +135,18 @@ class Store:
         key: str | None = None,
         limit: int = 50,
         before: int | None = None,
+        sought: Sought = ANY,
     ) -> list[RevisionRow]:
-        """Newest first; of one item when section and key are given; before a number."""
+        """Newest first; of one item when section and key are given; before a number.
+
+        With the section "" of any item with the key.
+        """
         item = (section, key) if section is not None and key is not None else None
-        return self._history.revisions(env, item, limit=limit, before=before)
+        return self._history.revisions(env, item, limit=limit, before=before, sought=sought)
+
+    def revision_actions(self, env: str) -> list[str]:
+        """Every action in the history of an environment."""
+        return self._history.actions(env)
 
     def revision(self, env: str, number: int) -> RevisionRow:
         """One revision of the history."""
@@ -224,14 +234,24 @@ class Store:
         after: int | None = None,
         environments: Collection[int] | None = None,
         target: str | None = None,
+        sought: Sought = ANY,
     ) -> list[LedgerRow]:
         """The ledger, newest first; `before` is a `seq`, `environments` are ids.
 
         With `after` (a `seq`) those that follow it, the oldest first.
         """
         return self._ledger.rows(
-            limit=limit, before=before, after=after, environments=environments, target=target
+            limit=limit,
+            before=before,
+            after=after,
+            environments=environments,
+            target=target,
+            sought=sought,
         )
+
+    def audit_actions(self, environments: Collection[int] | None = None) -> list[str]:
+        """Every action in the ledger, of these environments (ids) or of all."""
+        return self._ledger.actions(environments)
 
     def verify(self, head: str | None = None) -> Verification:
         """Check the whole hash chain, and that it contains `head` (hex) if given."""

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from flagloop.errors import ForbiddenError
-from flagloop_server.store import EVERYWHERE, LedgerRow, Store
+from flagloop_server.ledgerfile import every_row
+from flagloop_server.store import ANY, EVERYWHERE, LedgerRow, Sought
 from flagloop_server.web import application
 from flagloop_server.web.identity import known, require
 
-EXPORT_PAGE = 1_000
-"""Rows that an export reads at once: what others change meanwhile is not held up."""
-
 
 def audit_rows(
-    *, limit: int, before: int | None, environment: str | None, target: str | None
+    *,
+    limit: int,
+    before: int | None,
+    environment: str | None,
+    target: str | None,
+    sought: Sought = ANY,
 ) -> list[LedgerRow]:
     """The newest rows that the asker may see, of one environment or of all where they may view.
 
@@ -22,22 +25,25 @@ def audit_rows(
     Raises Unauthorized, ForbiddenError and NotFoundError.
     """
     ids = visible_ids(environment)
-    return application().store.audit(limit=limit, before=before, environments=ids, target=target)
+    return application().store.audit(
+        limit=limit, before=before, environments=ids, target=target, sought=sought
+    )
 
 
-def exported_rows(*, after: int, environment: str | None) -> Iterator[LedgerRow]:
+def audit_actions(environment: str | None) -> list[str]:
+    """Every action in the rows that the asker may see; raises as `audit_rows`."""
+    return application().store.audit_actions(visible_ids(environment))
+
+
+def exported_rows(
+    *, after: int, environment: str | None, target: str | None = None, sought: Sought = ANY
+) -> Iterator[LedgerRow]:
     """All rows that the asker may see, oldest first; who asks is checked at once.
 
     Raises as `audit_rows`.
     """
     ids = visible_ids(environment)
-    return _rows(application().store, after, ids)
-
-
-def _rows(store: Store, after: int, ids: set[int] | None) -> Iterator[LedgerRow]:
-    while page := store.audit(limit=EXPORT_PAGE, after=after, environments=ids):
-        yield from page
-        after = page[-1].seq
+    return every_row(application().store, after, ids, target, sought)
 
 
 def visible_ids(environment: str | None) -> set[int] | None:

@@ -208,5 +208,5 @@ def _back(environment: str, ref: Ref, applied: change.Applied) -> ResponseReturn
     section, key = ref
     if section == "flags":
         return back_to_flag(environment, key, applied)
-    place = url_for("pages.edit_item", environment=environment, section=section, key=key)
+    place = url_for("pages.section_item", environment=environment, kind=section, name=key)
     return redirect(place + (f"?done={applied.revision}" if applied.applied else ""), 303)

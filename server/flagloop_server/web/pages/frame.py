@@ -26,6 +26,7 @@ from flagloop_server.web import application
 from flagloop_server.web.identity import Identity, identity, require
 from flagloop_server.web.pages import words
 from flagloop_server.web.pages.difference import diff_lines
+from flagloop_server.web.pages.moments import field_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,6 +85,7 @@ def prepare(flask: Flask) -> None:
         percent=words.percent,
         value_text=words.value_text,
         duration=duration,
+        moment=field_text,
         exact=format_percent,
     )
     flask.jinja_env.globals.update(

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from flask import Response, redirect, request, url_for
+from flask import Response, redirect, request, stream_with_context, url_for
 from flask.typing import ResponseReturnValue
 
 from flagloop.document.merge import item_diff
 from flagloop.document.schema import SECTIONS
-from flagloop.errors import NotFoundError
+from flagloop.errors import ConfigError, ConflictError, DocumentError, NotFoundError
 from flagloop_server import changes as change
 from flagloop_server.disturbance import guarded
-from flagloop_server.store import Environment
+from flagloop_server.ledgerfile import csv_text, ndjson
+from flagloop_server.store import Environment, Ref, Sought
 from flagloop_server.undoing import can_be_undone
 from flagloop_server.web import application
-from flagloop_server.web.audit import audit_rows
+from flagloop_server.web.audit import audit_actions, audit_rows, exported_rows
 from flagloop_server.web.identity import public_url, require_server_admin
 from flagloop_server.web.pages.frame import (
     back_to_flag,
@@ -24,9 +26,13 @@ from flagloop_server.web.pages.frame import (
     page,
     whole,
 )
-from flagloop_server.web.pages.proposals import ItemDiff, propose, reason, text_of
+from flagloop_server.web.pages.moments import read_moment
+from flagloop_server.web.pages.proposals import ItemDiff, Proposal, propose, reason, text_of
 
 PAGE = 50
+
+FILTERS = ("item", "environment", "target", "actor", "action", "since", "until")
+"""What an address may ask for; a page's links to itself keep these."""
 
 
 @blueprint.get("/environments/<environment>/history")
@@ -45,15 +51,20 @@ def flag_history(environment: str, flag: str) -> ResponseReturnValue:
 
 def _history(env: Environment, section: str, key: str) -> ResponseReturnValue:
     before = request.args.get("before", type=whole)
-    revisions = application().store.revisions(
-        env.key, section=section or None, key=key or None, limit=PAGE + 1, before=before
+    wanted, item = sought(), request.args.get("item", "").strip()
+    store = application().store
+    ref = (section, key) if key else _item(item)
+    revisions = store.revisions(
+        env.key,
+        section=ref[0] if ref else None,
+        key=ref[1] if ref else None,
+        limit=PAGE + 1,
+        before=before,
+        sought=wanted,
     )
-    if key and not revisions and before is None:
+    filtered = bool(wanted.terms) or bool(item)
+    if key and not revisions and before is None and not filtered:
         raise NotFoundError(f"no flag '{key}' in {env.key}")
-    older = None
-    if len(revisions) > PAGE:
-        arguments = {**(request.view_args or {}), "before": revisions[PAGE - 1].number}
-        older = url_for(request.endpoint or "", **arguments)
     low, high = _range(env.revision, [one.number for one in revisions])
     compare = "from" in request.args
     return page(
@@ -62,11 +73,46 @@ def _history(env: Environment, section: str, key: str) -> ResponseReturnValue:
         section=section,
         key=key,
         revisions=revisions[:PAGE],
-        older=older,
+        older=_again(before=revisions[PAGE - 1].number) if len(revisions) > PAGE else None,
         low=low,
         high=high,
         items=_compare(env, (section, key), low, high) if compare else None,
+        wanted=wanted,
+        item=item,
+        filtered=filtered,
+        kept=_kept(),
+        actions=store.revision_actions(env.key),
     )
+
+
+def sought() -> Sought:
+    """What the address asks for; ConfigError for a time that is none."""
+    args = request.args
+    return Sought(
+        actor=args.get("actor", "").strip(),
+        action=args.get("action", ""),
+        since=read_moment(args.get("since", "")),
+        until=read_moment(args.get("until", "")),
+    )
+
+
+def _item(text: str) -> Ref | None:
+    """`segments.staff`, or a key of any section, as people type it."""
+    section, _, key = text.partition(".")
+    if section in SECTIONS and key:
+        return section, key
+    return ("", text) if text else None
+
+
+def _kept() -> dict[str, str]:
+    """The filters that the address has."""
+    return {name: request.args[name] for name in FILTERS if request.args.get(name)}
+
+
+def _again(before: int) -> str:
+    """The address of the rows that are older than these, with the filters."""
+    arguments: dict[str, Any] = {**(request.view_args or {}), **_kept(), "before": before}
+    return url_for(request.endpoint or "", **arguments)
 
 
 def _range(newest: int, numbers: list[int]) -> tuple[int, int]:
@@ -106,27 +152,54 @@ def revert_page(environment: str) -> ResponseReturnValue:
     """What going back to a revision would do."""
     env, _ = enter("edit", environment)
     number = request.args.get("number", 0, type=whole)
-    section, key = request.args.get("section", ""), request.args.get("key", "")
-    planned = _revert(environment, section, key, number)
-    proposal = propose(env, planned)
-    return page("revert.html", env, number=number, section=section, key=key, proposal=proposal)
+    return _reverting(env, (request.args.get("section", ""), request.args.get("key", "")), number)
+
+
+def _reverting(
+    env: Environment, ref: Ref, number: int, status: int = 200, **values: Any
+) -> ResponseReturnValue:
+    # Read before the preview: what is changed between the two is found when it is saved.
+    values["opened"] = application().store.environment(env.key).revision
+    if "proposal" not in values:
+        values["proposal"] = propose(env, _revert(env.key, *ref, number))
+    return page("revert.html", env, status, number=number, section=ref[0], key=ref[1], **values)
 
 
 @blueprint.post("/environments/<environment>/revert")
 def save_revert(environment: str) -> ResponseReturnValue:
-    """Go back to a revision, of one item or of the whole document."""
-    _, who = enter("edit", environment)
-    number = request.form.get("number", 0, type=whole)
-    section, key = request.form.get("section", ""), request.form.get("key", "")
-    planned = _revert(environment, section, key, number)
-    why = reason() or f"back to revision {number}"
-    guard = guarded(planned, force="force" in request.form)
-    applied = application().changes.apply(guard, who.actor, why)
-    if section == "flags" and (section, key) in applied.document.document.items:
+    """Go back to a revision, of one item or of the whole document, unless others changed it."""
+    env, who = enter("edit", environment)
+    form = request.form
+    number = form.get("number", 0, type=whole)
+    section, key = ref = (form.get("section", ""), form.get("key", ""))
+    why, forced = reason() or f"back to revision {number}", "force" in form
+    guard = guarded(_revert(environment, section, key, number), force=forced)
+    expected = _opened(environment, form.get("opened", type=whole))
+    try:
+        applied = application().changes.apply(guard, who.actor, why, expected)
+    except DocumentError as error:
+        shown = Proposal(problems=tuple(error.problems))
+        return _reverting(env, ref, number, 422, proposal=shown, why=reason())
+    except ConflictError as error:
+        return _reverting(env, ref, number, 409, refusal=str(error), why=reason())
+    except ConfigError as error:
+        told = {"refusal": str(error), "forced": forced, "why": reason()}
+        return _reverting(env, ref, number, 400, **told)
+    if section == "flags" and ref in applied.document.document.items:
         return back_to_flag(environment, key, applied)
     return redirect(
         url_for("pages.revision", environment=environment, number=applied.revision), 303
     )
+
+
+def _opened(environment: str, number: int | None) -> Mapping[Ref, int] | None:
+    """The item revisions of those who looked at revision `number`: of what is there since, 0."""
+    if number is None:
+        return None
+    store = application().store
+    now = store.document(environment).item_revisions
+    seen = store.document(environment, number).item_revisions
+    return {ref: seen.get(ref, 0) for ref in {**now, **seen}}
 
 
 def _revert(environment: str, section: str, key: str, number: int) -> change.Change:
@@ -180,26 +253,43 @@ def audit() -> ResponseReturnValue:
 
 @blueprint.get("/reports/audit")
 def check_audit() -> ResponseReturnValue:
-    """The ledger after a walk along its whole chain."""
+    """The ledger after a walk along its whole chain; `head` is one that was kept elsewhere."""
     require_server_admin()
-    return _audit(checked=application().store.verify())
+    head = request.args.get("head", "").strip().lower()
+    return _audit(checked=application().store.verify(head or None), head=head)
+
+
+@blueprint.get("/reports/audit/export")
+def export_audit() -> ResponseReturnValue:
+    """The rows that the filters ask for as a file, the oldest first: JSON lines, or CSV."""
+    form = request.args.get("format", "ndjson")
+    if form not in ("ndjson", "csv"):
+        raise ConfigError(f"no format '{form}'; there are ndjson and csv")
+    rows = exported_rows(after=0, **_ledger_filter(), sought=sought())
+    text = csv_text(rows) if form == "csv" else ndjson(rows)
+    kind = "text/csv" if form == "csv" else "application/x-ndjson"
+    name = {"Content-Disposition": f'attachment; filename="audit.{form}"'}
+    return Response(stream_with_context(text), mimetype=kind, headers=name)
+
+
+def _ledger_filter() -> dict[str, Any]:
+    wanted, target = request.args.get("environment"), request.args.get("target", "").strip()
+    return {"environment": wanted or None, "target": target or None}
 
 
 def _audit(**values: Any) -> ResponseReturnValue:
-    wanted, target = request.args.get("environment"), request.args.get("target")
-    rows = audit_rows(
-        limit=PAGE + 1,
-        before=request.args.get("before", type=whole),
-        environment=wanted or None,
-        target=target or None,
-    )
-    places = {one.id: one.key for one in application().store.environments(archived=True)}
+    wanted, asked = sought(), _ledger_filter()
+    before = request.args.get("before", type=whole)
+    rows = audit_rows(limit=PAGE + 1, before=before, **asked, sought=wanted)
+    store = application().store
     return page(
         "audit.html",
         rows=rows[:PAGE],
-        places=places,
+        places={one.id: one.key for one in store.environments(archived=True)},
+        asked=asked,
+        kept=_kept(),
         wanted=wanted,
-        target=target or "",
-        older=rows[PAGE - 1].seq if len(rows) > PAGE else None,
+        actions=audit_actions(asked["environment"]),
+        older=_again(before=rows[PAGE - 1].seq) if len(rows) > PAGE else None,
         **values,
     )
