@@ -190,8 +190,13 @@ def resume(env: str, flag: str, rule: str, who: Identity, body: wire.Reason) -> 
 def revisions(env: str, query: History) -> records.Revisions:
     """The history, newest first, of the document or of one flag or item."""
     section, key = ("flags", query.flag) if query.flag else (query.section, query.key)
+    whole = not (section and key)  # an item has both; empty words of a query ask for nothing
     rows = application().store.revisions(
-        env, section=section, key=key, limit=query.size, before=query.before
+        env,
+        section=None if whole else section,
+        key=None if whole else key,
+        limit=query.size,
+        before=query.before,
     )
     return records.Revisions(env, [records.revision(row) for row in rows])
 

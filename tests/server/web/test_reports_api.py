@@ -121,3 +121,21 @@ def test_differences_of_two_revisions(shop: Any) -> None:
     query = "from=2&to=3&section=flags&key=checkout"
     assert shop("GET", f"{PRODUCTION}/reports/diff", query=query)[1]["items"] == []
     assert shop("GET", f"{PRODUCTION}/reports/diff")[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("query", "revisions"),
+    [
+        ("", [3, 2, 1]),
+        ("flag=checkout", [3, 2]),
+        ("section=flags&key=banner", [2]),
+        ("section=flags&key=", [3, 2, 1]),
+        ("flag=&key=banner", [3, 2, 1]),
+        ("before=3&limit=1", [2]),
+    ],
+)
+def test_the_history_is_of_all_or_of_one_item(shop: Any, query: str, revisions: list[int]) -> None:
+    """A flag, or a section with a key; an empty word asks for nothing."""
+    shop("POST", f"{PRODUCTION}/flags/checkout/rules/climb/pause", {"reason": "wait"})
+    _, told = shop("GET", f"{PRODUCTION}/revisions", query=query)
+    assert [row["revision"] for row in told["revisions"]] == revisions
