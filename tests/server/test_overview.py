@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -80,12 +81,35 @@ def rows() -> list[overview.FlagRow]:
         ({"state": "stale"}, ["old"]),
         ({"owner": "payments"}, ["new_checkout", "old"]),
         ({"tag": "landing", "owner": "payments"}, ["old"]),
+        ({"type": "string"}, ["cta_color"]),
+        ({"stale": "yes"}, ["old"]),
+        ({"stale": "no", "owner": "payments"}, ["new_checkout"]),
+        ({"stale": "expired"}, ["old"]),
+        ({"stale": "unused"}, []),
     ],
 )
 def test_the_filter_selects(wanted: dict[str, str], keys: list[str]) -> None:
     """All words of the search and every chosen value must fit; the order stays."""
     found = overview.select(rows(), overview.Filter(**wanted))
     assert [row.key for row in found] == keys
+
+
+@pytest.mark.parametrize(
+    ("order", "keys"),
+    [
+        ("document", ["cta_color", "new_checkout", "dead", "old"]),
+        ("key", ["cta_color", "dead", "new_checkout", "old"]),
+        ("state", ["dead", "cta_color", "new_checkout", "old"]),
+        ("owner", ["new_checkout", "old", "cta_color", "dead"]),
+        ("seen", ["old", "cta_color", "new_checkout", "dead"]),
+        ("changed", ["dead", "old", "cta_color", "new_checkout"]),
+    ],
+)
+def test_the_list_can_be_ordered(order: overview.Order, keys: list[str]) -> None:
+    """By urgency those come first that need a person; equal ones stay as in the document."""
+    changed = {"dead": 9, "old": 7, "cta_color": 2, "new_checkout": 2}
+    found = [replace(row, revision=changed[row.key]) for row in rows()]
+    assert [row.key for row in overview.ordered(found, order)] == keys
 
 
 def test_the_summary_counts_states() -> None:

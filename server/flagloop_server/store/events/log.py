@@ -209,6 +209,11 @@ class EventLog:
         with self._file.read() as connection:
             return reading.hours(connection, environment, self._clock(), flags)
 
+    def given_by_rule(self, environment: int, flag: str, rule: str) -> dict[str, int]:
+        """Variant -> how often the rule of the flag gave it in the last 24 hours."""
+        with self._file.read() as connection:
+            return reading.given_by_rule(connection, environment, self._clock(), flag, rule)
+
     def event_usage(self, environment: int, names: Collection[str]) -> dict[str, EventUsage]:
         """Name of an event -> how many came in each of the last 24 hours, and the last when."""
         with self._file.read() as connection:

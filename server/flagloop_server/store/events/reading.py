@@ -183,6 +183,21 @@ def hours(
     return {flag: tuple(found) for flag, found in sums.items()}
 
 
+def given_by_rule(
+    connection: sqlite3.Connection, environment: int, now: int, flag: str, rule: str
+) -> dict[str, int]:
+    """Variant -> how often one rule gave it in the last 24 hours; by key lookups alone."""
+    first = now // HOUR - HOURS + 1
+    return dict(
+        connection.execute(
+            "SELECT variant, sum(n) FROM count_hour WHERE environment_id = ?"
+            " AND hour IN (SELECT value FROM json_each(?)) AND flag = ? AND rule = ?"
+            " AND reason <> ? GROUP BY variant",
+            (environment, json.dumps([*range(first, first + HOURS)]), flag, rule, REMARK),
+        ).fetchall()
+    )
+
+
 def event_usage(
     connection: sqlite3.Connection, environment: int, now: int, names: Collection[str]
 ) -> dict[str, EventUsage]:

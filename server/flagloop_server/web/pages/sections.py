@@ -143,7 +143,6 @@ def _of_experiment(env: Environment, parsed: Document, row: ItemRow) -> dict[str
         return values
     flag = parsed.flags[place.key]
     rule = next(one for one in flag.rules if one.name == place.rule)
-    usage = app.events.usage(env.id, flag.key).get(flag.key, overview.NO_USAGE)
     counts = app.events.live(env.id, flag.key)
     return {
         **values,
@@ -151,7 +150,7 @@ def _of_experiment(env: Environment, parsed: Document, row: ItemRow) -> dict[str
         "rule": rule,
         "who": wording.who_words(rule.when),
         "portions": wording.portions(rule),
-        "took": usage.by_rule.get(rule.name, 0),
+        "given": app.events.given_by_rule(env.id, flag.key, rule.name),
         "counts": counts,
-        "variants": overview.variant_rows(flag, usage, counts),
+        "variants": overview.variant_rows(flag, overview.NO_USAGE, counts),
     }

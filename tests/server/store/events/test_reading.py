@@ -232,3 +232,15 @@ def test_names_of_events_cannot_fill_the_disk(
         "c": 0,
         names.OTHER: 2,
     }
+
+
+def test_what_one_rule_gave(log: EventLog, send: Callable[..., Ack]) -> None:
+    """By variant, over the last 24 hours; other rules, flags and remarks do not count."""
+    own = [count("known", 1, variant="a", rule="r"), count("known", 2, 23, variant="a", rule="r")]
+    others = [
+        count("known", 4, 24, variant="a", rule="r"),
+        count("known", 8, variant="a", rule="s"),
+    ]
+    remark = count("known", 16, variant="a", rule="r", reason="TYPE_MISMATCH")
+    send(counts=[*own, *others, remark, count("known", 32, variant="b", rule="r")])
+    assert log.given_by_rule(1, "known", "r") == {"a": 3, "b": 32}
