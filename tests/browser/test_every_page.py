@@ -18,6 +18,7 @@ NO_PAGES = {
     "pages.icon",
     "pages.start",  # leads on to the flags
     "pages.document_text",
+    "pages.export_audit",
     "pages.flag_live",
     "pages.instances_live",
 }

@@ -120,7 +120,6 @@ def try_context(environment: str) -> ResponseReturnValue:
     response = page(
         "playground.html",
         env,
-        400 if problem else 200,
         asked=asked,
         answer=answer,
         problem=problem,
