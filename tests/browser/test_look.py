@@ -100,15 +100,6 @@ def test_every_page_holds_the_checklist(driver: Chrome, scene: Scene, tools: Any
     assert len(titles) > 15
 
 
-def test_the_first_page_is_small(scene: Scene) -> None:
-    """Our own script and style stay below 60 KB together."""
-    folder = scene.app.flask.blueprints["pages"].static_folder
-    assert folder is not None
-    from pathlib import Path
-
-    assert sum(file.stat().st_size for file in Path(folder).iterdir()) < 60_000
-
-
 def test_the_theme_switch_beats_the_system(driver: Chrome, scene: Scene, tools: Any) -> None:
     """A chosen theme stays over pages, whatever the system prefers."""
     driver.get(f"{scene.url}/glossary")
