@@ -178,6 +178,7 @@ def test_raise_a_share_after_a_preview(driver: Chrome, scene: Scene, tools: Any)
     field.send_keys("45")
     arrive(driver, tools, "recorded contexts move control → treatment")
     arrive(driver, tools, "Set to 45% in production")
+    assert len(driver.find_elements(By.TAG_NAME, "h1")) == 1  # a part of a page, not all of it
     one(driver, "#proposal #reason").send_keys("healthy so far")
     click(driver, tools, "Set to 45% in production")
     arrive(driver, tools, "Changed the share of shared_out.")

@@ -13,6 +13,7 @@ export function startPreview() {
       const mine = ++latest;
       const query = new URLSearchParams(new FormData(form));
       query.delete("csrf_token");
+      query.set("fragment", "1");
       const answer = await fetch(`${form.dataset.preview}?${query}`);
       if (mine !== latest) return;
       if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
