@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from flask import render_template
 from flask.typing import ResponseReturnValue
 
 from flagloop.document.problem import Path, Problem, errors, path_text
@@ -17,7 +16,7 @@ from flagloop_server.drafts import Desk, Draft, Step, edit_draft, read_draft
 from flagloop_server.editing import Edited
 from flagloop_server.store import Environment, StoredDocument
 from flagloop_server.web import application, wire
-from flagloop_server.web.pages.frame import blueprint, enter
+from flagloop_server.web.pages.frame import blueprint, enter, fragment
 from flagloop_server.web.pages.visual import FlagCards, SegmentCard, flag_cards, known_in
 from flagloop_server.web.pages.visual.board import Known, identity
 from flagloop_server.web.pages.visual.segments import segment_card
@@ -117,7 +116,7 @@ def draft(environment: str) -> ResponseReturnValue:
     made, refusal = _made(desk, body, stored)
     found = known(env, stored)
     cards = cards_of(made, found, stored)
-    html = render_template(
+    html = fragment(
         "editor_cards.html", cards=cards, known=found, draft=made, environment=environment
     )
     return {

@@ -26,6 +26,7 @@ from flagloop_server.web import application
 from flagloop_server.web.identity import Identity, identity, require
 from flagloop_server.web.pages import words
 from flagloop_server.web.pages.difference import diff_lines
+from flagloop_server.web.pages.direction import straight
 from flagloop_server.web.pages.moments import field_text
 
 if TYPE_CHECKING:
@@ -165,21 +166,19 @@ def page(
     if who is not None and who.user is not None:
         shown = visible(application().store.environments(), who)
     here = env or chosen_environment(shown)
-    response = make_response(
-        render_template(
-            template,
-            env=here,
-            in_environment=env is not None,
-            environments=shown,
-            person=who.user if who is not None else None,
-            may=_permissions(who, here),
-            theme=theme(),
-            now=now_ms(),
-            here=request.full_path.rstrip("?") if request.method == "GET" else "/",
-            **values,
-        ),
-        status,
+    html = render_template(
+        template,
+        env=here,
+        in_environment=env is not None,
+        environments=shown,
+        person=who.user if who is not None else None,
+        may=_permissions(who, here),
+        theme=theme(),
+        now=now_ms(),
+        here=request.full_path.rstrip("?") if request.method == "GET" else "/",
+        **values,
     )
+    response = make_response(straight(html), status)
     if env is not None and request.cookies.get(ENVIRONMENT_COOKIE) != env.key:
         remember(response, ENVIRONMENT_COOKIE, env.key)
     return response
@@ -195,7 +194,7 @@ def remember(response: BaseResponse, name: str, value: str) -> None:
 
 def fragment(template: str, **values: Any) -> str:
     """A part of a page, without the frame."""
-    return render_template(template, now=now_ms(), **values)
+    return straight(render_template(template, now=now_ms(), **values))
 
 
 def _permissions(who: Identity | None, env: Environment | None) -> dict[str, bool]:
