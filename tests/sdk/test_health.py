@@ -36,6 +36,9 @@ class Source:
             raise self.answer
         return self.answer
 
+    def cut(self) -> None:
+        """It waits for no network."""
+
     def notes(self) -> dict[str, str]:
         """What the test noted."""
         return self.noted

@@ -5,18 +5,14 @@ It imports requests at once, so it must be imported first on a caller's thread (
 
 from __future__ import annotations
 
-import contextlib
-import os
-import socket
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import requests
-import requests.adapters
 import urllib3
 
 from flagloop.errors import TransportError
 from flagloop.sync.transport import CHUNK, Answer, SilentError
+from flagloop.sync.wire import Wire
 
 if TYPE_CHECKING:
     from flagloop.sync.transport import Transport
@@ -56,18 +52,15 @@ class Line:
         self._patience = patience or Patience()
         self._session: requests.Session | None = None
         self._response: requests.Response | None = None
-        self._socket: Any = None
+        self._wire = Wire()
         self._begun = False
-        self._cut = False
 
     def open(self, revision: str | None) -> None:
         """Ask for the changes since `revision`; TransportError when no stream comes."""
         headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
         if revision:
             headers["Last-Event-ID"] = revision
-        self._session = session = self._transport.new_session()
-        for scheme in ("https://", "http://"):
-            session.mount(scheme, _Adapter(self._connected))
+        self._session = session = self._transport.new_session(self._wire)
         timeout = (self._patience.connect, self._patience.first)
         try:
             response = self._transport.begin(session, "GET", PATH, headers=headers, timeout=timeout)
@@ -104,20 +97,14 @@ class Line:
         """A whole frame came, so nothing holds the stream back: bytes may take longer now."""
         if not self._begun:
             self._begun = True
-            with contextlib.suppress(OSError):
-                self._socket.settimeout(self._patience.silence)
+            self._wire.patient(self._patience.silence)
 
     def cut(self) -> None:
-        """End it from any thread, also one that holds anything: `read` raises at once.
+        """End it from any thread, also one that holds anything: `open` and `read` raise at once.
 
-        Only looking up the server's name and connecting cannot be cut; they have their own end.
+        Only looking up the server's name cannot be cut; it has its own end.
         """
-        self._cut = True
-        connection = self._socket
-        if isinstance(connection, socket.socket):
-            with contextlib.suppress(OSError):
-                # Not TLS's own `shutdown`, which takes away what another thread is reading by.
-                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+        self._wire.cut()
 
     def close(self) -> None:
         """Give everything back; `read` must not be called any more."""
@@ -131,15 +118,7 @@ class Line:
 
     def disown(self) -> None:
         """In a forked child: let go of the parent's connection without a word to the server."""
-        if isinstance(self._socket, socket.socket):
-            with contextlib.suppress(OSError):
-                os.close(self._socket.detach())
-
-    def _connected(self, connection: Any) -> None:
-        # The only place to get it: a response whose connection ends with it does not tell.
-        self._socket = connection
-        if self._cut:
-            self.cut()
+        self._wire.disown()
 
     def _refuse(self, response: requests.Response) -> None:
         try:
@@ -156,27 +135,3 @@ class Line:
             f"no stream from {self._transport.url} within {self._patience.first:g} s: "
             "something in between seems to buffer it"
         )
-
-
-class _Adapter(requests.adapters.HTTPAdapter):
-    """Tells of each connection it makes."""
-
-    def __init__(self, tell: Callable[[Any], None]) -> None:
-        self._tell = tell
-        super().__init__()
-
-    def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
-        """The pool for a request, as always, but its connections are told of."""
-        pool: Any = super().get_connection_with_tls_context(*args, **options)
-        pool.ConnectionCls = _telling(pool.ConnectionCls, self._tell)
-        return pool
-
-
-def _telling(kind: type[Any], tell: Callable[[Any], None]) -> type[Any]:
-    """A kind of connection that gives its socket to `tell` once it has one."""
-
-    def connect(self: Any) -> None:
-        kind.connect(self)
-        tell(self.sock)
-
-    return type(kind.__name__, (kind,), {"connect": connect})

@@ -75,6 +75,7 @@ class Refresh(forking.Forkable):
         Takes no lock and waits for nothing, since the garbage collector may call it anywhere.
         """
         self._stopped = True
+        self._source.cut()
         self.wake()
 
     def stop(self, timeout: float = 2.0) -> bool:
@@ -142,6 +143,8 @@ class Refresh(forking.Forkable):
             self._condition.notify_all()
 
     def _note(self, problem: Exception) -> None:
+        if self._stopped:
+            return  # what ends a request that was cut says nothing of the server
         with self._condition:
             self._error = _text(problem)
             self._problems = problem.problems if isinstance(problem, DocumentError) else []

@@ -51,6 +51,13 @@ class Source(Protocol):
         """The present snapshot, None when it is `revision`; TransportError, DocumentError."""
         ...
 
+    def cut(self) -> None:
+        """Nobody needs it any more: a `fetch` that waits for a network ends, and none begins.
+
+        Any thread may call it; it takes no lock and waits for nothing.
+        """
+        ...
+
     def notes(self) -> dict[str, str]:
         """What is wrong beside the last fetch, by part ("cache": "... is damaged")."""
         ...
@@ -69,6 +76,9 @@ class StaticSource:
     def fetch(self, revision: str | None) -> Snapshot | None:
         """The snapshot, None when `revision` is its own."""
         return None if revision == self._snapshot.revision else self._snapshot
+
+    def cut(self) -> None:
+        """Nothing: a mapping is here."""
 
     def notes(self) -> dict[str, str]:
         """Nothing: a mapping has no other parts."""
@@ -114,6 +124,9 @@ class FileSource:
             self._stamp = None
             raise TransportError(f"{self.path}: {problem.strerror or problem}") from None
         return snapshot
+
+    def cut(self) -> None:
+        """Nothing: a file is read in no time."""
 
     def notes(self) -> dict[str, str]:
         """Nothing: a file has no other parts."""
@@ -253,6 +266,10 @@ class ServerSource:
         if copy is not None:
             self._last = _server_snapshot(copy.mapping, "cache", copy.at)
         return self._last
+
+    def cut(self) -> None:
+        """A `fetch` ends with a TransportError at once, also one that has not yet connected."""
+        self.transport.cut()
 
     def notes(self) -> dict[str, str]:
         """`cache`: why the copy on disk could not be read or written."""

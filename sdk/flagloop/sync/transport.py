@@ -20,6 +20,8 @@ from flagloop.errors import ConfigError, TransportError
 if TYPE_CHECKING:
     import requests
 
+    from flagloop.sync.wire import Wire
+
 RULESET_LIMIT = 32 * 1024 * 1024
 """Bytes of a ruleset after decompression: a document is at most 4 MB, so more is garbage."""
 ANSWER_LIMIT = 1024 * 1024
@@ -46,6 +48,14 @@ class Answer(NamedTuple):
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+class Session(NamedTuple):
+    """Connections of one process, and what cuts them."""
+
+    pid: int
+    http: requests.Session
+    wire: Wire
 
 
 class SilentError(TransportError):
@@ -77,7 +87,9 @@ class Transport:
         self._timeout = timeout
         self._total = total
         self._clock = clock
-        self._owner: tuple[int, requests.Session] | None = None
+        self._reports: Session | None = None
+        self._polls: Session | None = None
+        self._deaf = False
         self._introduced = 0
 
     @property
@@ -93,7 +105,12 @@ class Transport:
         Raises TransportError for no answer, a slow, huge or wrong one.
         """
         headers = {"If-None-Match": etag} if etag else {}
-        answer = self.exchange("GET", RULESET, headers=headers, limit=RULESET_LIMIT)
+        if self._polls is None or self._polls.pid != os.getpid():
+            self._polls = self._session()
+        session = self._polls
+        if self._deaf:  # `cut` sets this first and then looks for a session
+            session.wire.cut()
+        answer = self._exchange(session, "GET", RULESET, headers=headers, limit=RULESET_LIMIT)
         if answer.status == 304 and etag:
             return Reply(None, None, etag)
         self.refuse(answer)
@@ -117,7 +134,7 @@ class Transport:
             self._tell({INSTANCE: said}, (seconds, seconds))
 
     def _tell(self, headers: Mapping[str, str], timeout: tuple[float, float]) -> None:
-        session = self._session()
+        session = self._reporting().http
         with self.begin(session, "HEAD", RULESET, headers=headers, timeout=timeout):
             pass
 
@@ -150,17 +167,34 @@ class Transport:
 
         A body of more than `limit` bytes after decompression is no answer.
         """
-        deadline = self._clock() + self._total
-        session = self._session()
-        with self.begin(session, method, path, headers=headers, data=data) as response:
-            body = self._body(response, limit, deadline)
-            return Answer(response.status_code, response.headers, body)
+        session = self._reporting()
+        return self._exchange(session, method, path, data=data, headers=headers, limit=limit)
+
+    def cut(self) -> None:
+        """End a `ruleset` that is under way, from any thread, and let no other one begin.
+
+        Takes no lock and waits for nothing.
+        """
+        self._deaf = True
+        polls = self._polls
+        if polls is not None and polls.pid == os.getpid():
+            polls.wire.cut()
 
     def close(self) -> None:
-        """Close the connections; a later request opens new ones."""
-        owner, self._owner = self._owner, None
-        if owner is not None and owner[0] == os.getpid():
-            owner[1].close()
+        """Close the connections, also those in use; a later request opens new ones."""
+        for one in (self._reports, self._polls):
+            if one is not None and one.pid == os.getpid():
+                one.wire.cut()
+                one.http.close()
+        self._reports = self._polls = None
+
+    def _exchange(
+        self, session: Session, method: str, path: str, *, limit: int, **request: Any
+    ) -> Answer:
+        deadline = self._clock() + self._total
+        with self.begin(session.http, method, path, **request) as response:
+            body = self._body(response, limit, deadline)
+            return Answer(response.status_code, response.headers, body)
 
     def begin(
         self,
@@ -197,19 +231,25 @@ class Transport:
         kind = SilentError if reason == TOO_SLOW else TransportError
         return kind(f"{self.url}: {reason}")
 
-    def _session(self) -> requests.Session:
+    def _reporting(self) -> Session:
         """This process's session: a child must never write into its parent's connections."""
-        owner = self._owner
-        if owner is None or owner[0] != os.getpid():
-            owner = (os.getpid(), self.new_session())
-            self._owner = owner
-        return owner[1]
+        reports = self._reports
+        if reports is None or reports.pid != os.getpid():
+            self._reports = reports = self._session()
+        return reports
 
-    def new_session(self) -> requests.Session:
-        """A session that speaks in the name of the key and of this process."""
+    def _session(self) -> Session:
+        from flagloop.sync.wire import Wire
+
+        wire = Wire()
+        return Session(os.getpid(), self.new_session(wire), wire)
+
+    def new_session(self, wire: Wire) -> requests.Session:
+        """A session that speaks in the name of the key and of this process, through `wire`."""
         import requests
 
         session = requests.Session()
+        wire.carry(session)
         # An auth object, not a header: a ~/.netrc entry for the host would replace the header.
         session.auth = Bearer(self._key)
         session.headers["User-Agent"] = SDK
@@ -407,5 +447,5 @@ def _import_ahead() -> None:
     """
     import importlib
 
-    for name in ("requests", "urllib3", "email.utils", "encodings.idna", "ssl"):
+    for name in ("flagloop.sync.wire", "email.utils", "encodings.idna", "ssl"):
         importlib.import_module(name)

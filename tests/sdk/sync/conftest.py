@@ -82,6 +82,7 @@ class Flags:
     """
 
     def __init__(self, place: Loopback) -> None:
+        self.place = place
         self.url: str = place.url
         self.released: threading.Event = place.released
         self.revision = 1

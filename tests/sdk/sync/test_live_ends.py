@@ -127,16 +127,6 @@ def test_a_client_obeys_at_once_and_closes_at_once(flags: Any, until: Any) -> No
         assert time.monotonic() - began < 1.0
 
 
-def test_a_client_closes_soon_while_nobody_answers(flags: Any, until: Any) -> None:
-    """Connecting and polling cannot be cut, so they are left to end by themselves."""
-    flags.polled = flags.held_head
-    client = Client(flags.url, key=KEY)
-    until(lambda: flags.polls)
-    began = time.monotonic()
-    client.close()
-    assert time.monotonic() - began < 1.0
-
-
 def test_a_client_may_only_poll(flags: Any, until: Any) -> None:
     """`stream=False` never asks for a stream."""
     with Client(flags.url, key=KEY, stream=False, interval=0.02) as client:

@@ -45,6 +45,9 @@ class Script:
             raise answer
         return answer
 
+    def cut(self) -> None:
+        """It waits for no network."""
+
     def notes(self) -> dict[str, str]:
         """One note."""
         return {"cache": "damaged"}

@@ -19,6 +19,7 @@ import responses
 from flagloop.errors import ConfigError, TransportError
 from flagloop.sync import transport as module
 from flagloop.sync.transport import Transport
+from flagloop.sync.wire import Wire
 
 KEY = "fl_srv_secret0123456789"
 SNAPSHOT = {"format": 1, "revision": "k3x9.8", "environment": "production", "flags": {}}
@@ -318,7 +319,7 @@ def test_white_space_around_a_key_is_no_part_of_it(loopback: Any) -> None:
 def test_the_key_shows_in_no_repr() -> None:
     """Logging an object of ours never logs the key."""
     transport = Transport("http://flags.test", KEY)
-    shown = repr(transport) + repr(transport._session().auth) + transport.identity
+    shown = repr(transport) + repr(transport.new_session(Wire()).auth) + transport.identity
     assert KEY not in shown
 
 
@@ -334,14 +335,14 @@ def test_a_child_opens_its_own_connections(loopback: Any) -> None:
     loopback.body(BODY)
     transport = quick(loopback.url, timeout=(2.0, 5.0))
     transport.ruleset()
-    before = transport._session()
+    before = transport._polls
     child = os.fork()
     if child == 0:
-        fine = transport.ruleset().mapping == SNAPSHOT and transport._session() is not before
+        fine = transport.ruleset().mapping == SNAPSHOT and transport._polls is not before
         os._exit(0 if fine else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert transport.ruleset().mapping == SNAPSHOT
-    assert transport._session() is before
+    assert transport._polls is before
 
 
 def test_a_closed_transport_opens_again(loopback: Any) -> None:
