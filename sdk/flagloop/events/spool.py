@@ -81,6 +81,8 @@ class Spool:
         if self._clocks.steady() >= self._again:
             self._secure()
             self._write_held()
+        if self._trouble and self._clocks.steady() >= self._again:
+            self._tidy()
         return not self._held
 
     def put(self, batch: Batch) -> None:
@@ -244,6 +246,17 @@ class Spool:
     def _write_held(self) -> None:
         while self._held and self._write(self._held[0]):
             self._held.popleft()
+
+    def _tidy(self) -> None:
+        """Where only a removal failed, see whether the disk takes it now: nothing else may come."""
+        if self._held or self._file is None:
+            return
+        try:
+            self._file.tidy()
+        except SpoolError as problem:
+            self._failed(problem)
+        else:
+            self._trouble = None
 
     def _write(self, one: Held) -> bool:
         """Put a batch on disk; False when the disk does not take it."""

@@ -169,9 +169,13 @@ class SpoolFile:
         """
         self._passed = seq
         self._count(-1, -events)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Take from the disk what was removed, also where an earlier `remove` could not."""
         with _told(self.path):
             base = self._base()
-            base.execute("delete from batch where seq <= ?", (seq,))
+            base.execute("delete from batch where seq <= ?", (self._passed,))
             self._look()
             if not self.rows and self._number("page_count") > SLACK:
                 # Only a script runs to its end; `execute` would free one page.

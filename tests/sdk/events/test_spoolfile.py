@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from pathlib import Path
@@ -131,6 +132,29 @@ def test_a_file_that_breaks_while_it_is_open(machine: Any) -> None:
     # The first batch was in memory, since it was being sent.
     assert machine.units == [f"u{n:06d}" for n in range(100)] + names
     assert world.losses.totals == {"spool_damaged": 2900}
+
+
+def test_a_disk_that_takes_no_removal_is_tried_again(machine: Any) -> None:
+    """What has arrived is told of no longer once the disk works, though nothing new comes."""
+    machine.down = True
+    world = machine.process()
+    names = machine.track(world, 0, 10)
+    world.run(2)
+    [file] = machine.files()
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("begin immediate")  # from now on the file takes nothing
+        machine.down = False
+        assert world.flush()
+        status = world.spool.status()
+        assert (machine.units, status["events"]) == (names, 0)
+        assert "locked" in status["problem"]
+    world.run(RETRY + 2)
+    status = world.spool.status()
+    assert (status["problem"], status["oldest"], status["batches"]) == (None, None, 0)
+    machine.kill(world)
+    tries = len(machine.tries)
+    machine.process().run(RETRY)
+    assert len(machine.tries) == tries
 
 
 @pytest.mark.parametrize("what", ["*", "*.spool", "*.lock"])
