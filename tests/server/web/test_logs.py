@@ -116,3 +116,30 @@ def test_asking_about_a_context_logs_nothing_of_it(
     for hidden in (MARK, secret, made[0]["key"], made[1]["setup_link"].rpartition("/")[2]):
         assert hidden not in told(logged)
     assert "reports/explain status=200" in told(logged)
+
+
+@pytest.mark.parametrize("signed_in", [True, False])
+def test_the_playground_logs_nothing_of_its_address(
+    app: Application, call: Any, logged: Any, signed_in: bool
+) -> None:
+    """The context is in the query, right or wrong, also of those who are sent to sign in."""
+    app.changes.apply(change.push("production", FLAGS), SYSTEM, "")
+    user, _ = app.auth.create_user("a@example.com", "", {"*": "admin"}, SYSTEM)
+    token = app.auth.use_sign_in_link(app.auth.sign_in_link(user.id)).token
+    cookie = [("cookie", f"flagloop_session={token}")] if signed_in else []
+    context = f"key={MARK}-user&name=country&value={MARK}"
+    for more in (
+        "",
+        "&flag=banner",
+        f"&flag={MARK}",
+        f"&at={MARK}",
+        f"&revision={MARK}",
+        "&start=x",
+    ):
+        query = f"{context}{more}".encode()
+        answer = call(app.asgi, "GET", "/environments/production/playground", cookie, query=query)
+        assert answer.status == (200 if signed_in else 303)
+    broken = f"context={{{MARK}".encode()
+    call(app.asgi, "GET", "/environments/production/playground", cookie, query=broken)
+    metrics = call(app.asgi, "GET", "/metrics").body.decode()
+    assert MARK not in told(logged) + metrics
