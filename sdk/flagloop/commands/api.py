@@ -52,6 +52,7 @@ class Admin:
                 "make one with 'flagloop keys create --kind admin'"
             )
         self._transport = Transport(url, key, timeout=(5.0, 30.0), total=60.0)
+        self._key = key
         self._env = env
 
     @property
@@ -103,9 +104,17 @@ class Admin:
         body = {"share": percent, "reason": reason}
         return self._call("POST", path, {**body, "force": True} if force else body)
 
-    def obedience(self, revision: int) -> dict[str, Any]:
-        """Who has a revision: sentence, complete, settled, instances, reached, seconds, missing."""
-        answer = self._call("GET", f"{self._place}/revisions/{revision}/instances")
+    def obedience(self, revision: int, seconds: float) -> dict[str, Any]:
+        """Who has a revision: sentence, complete, settled, instances, reached, seconds, missing.
+
+        TransportError when the server says nothing for so many `seconds`.
+        """
+        place = f"{self._place}/revisions/{revision}/instances"
+        short = Transport(self.url, self._key, timeout=(seconds, seconds), total=seconds)
+        try:
+            answer = self._call("GET", place, transport=short)
+        finally:
+            short.close()
         if not isinstance(answer.get("sentence"), str):
             raise TransportError(f"{self.url} sent no word about who obeys")
         return answer
@@ -118,11 +127,16 @@ class Admin:
         return f"{self._place}/flags/{quote(flag, safe='')}"
 
     def _call(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, file: str = ""
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        file: str = "",
+        transport: Transport | None = None,
     ) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode("ascii")
         headers = {} if data is None else {"Content-Type": "application/json"}
-        answer = self._transport.exchange(
+        answer = (transport or self._transport).exchange(
             method, "/api/v1/admin" + path, data=data, headers=headers, limit=ANSWER_LIMIT
         )
         if 200 <= answer.status < 300:

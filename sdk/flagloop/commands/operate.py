@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import click
 
 from flagloop.commands.api import Admin
 from flagloop.commands.options import json_option, read_percent, server_options
-from flagloop.commands.output import print_json
+from flagloop.commands.output import complain, print_json
 from flagloop.errors import TransportError
 
-MISSING = 5
-"""The exit code when the time to wait ran out before all obeyed."""
+MISSING, SILENT = 5, 4
+"""Exit codes: the time to wait ran out before all obeyed; the server said nothing about that."""
 WAIT = 15.0
 """Seconds that `--wait` waits by itself: a poll and a bit."""
 LONGEST_WAIT = 86_400.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.5
+SHORTEST_ASK = 1.0
+"""Seconds that an answer may take also when the time to wait is over."""
 
 
 def _seconds(_: click.Context, param: click.Parameter, value: str | None) -> float | None:
@@ -115,38 +118,54 @@ def _tell(
         click.echo(f"{done} ({place})")
         if then:
             click.echo(then)
-    if obeyed is not None:
+    if obeyed is None:
+        if as_json:
+            print_json(answer)
+        return
+    try:
         # Said first what is done: the server may fall silent now.
         answer["obedience"] = told = obeyed(int(answer["revision"]))
+    except TransportError as problem:
         if not as_json:
-            click.echo(told["sentence"])
+            raise
+        print_json({**answer, "obedience": None, "problem": str(problem)})
+        complain(str(problem))
+        click.get_current_context().exit(SILENT)
     if as_json:
         print_json(answer)
-    if obeyed is not None and not told.get("complete"):
+    else:
+        click.echo(told["sentence"])
+        if "problem" in told:
+            complain(f"then the server fell silent: {told['problem']}")
+    if not told.get("complete"):
         click.get_current_context().exit(MISSING)
 
 
 def _obeyed(admin: Admin, seconds: float | None) -> Obeyed | None:
     """How to wait for obedience, None where that is not wanted."""
-    if seconds is None:
-        return None
-    limit = seconds
+    return None if seconds is None else partial(_wait, admin, seconds)
 
-    def ask(revision: int) -> dict[str, Any]:
-        end = time.monotonic() + limit
-        pause = FIRST_PAUSE
-        while True:
-            trouble: TransportError | None = None
-            try:
-                told = admin.obedience(revision)
-            except TransportError as problem:
-                trouble = problem
-            left = end - time.monotonic()
-            if left <= 0 or (trouble is None and told.get("complete")):
-                if trouble is not None:
-                    raise trouble
+
+def _wait(admin: Admin, seconds: float, revision: int) -> dict[str, Any]:
+    """Ask who obeys until all do or the time is over; the last answer, with the `problem` of a
+    server that fell silent after it. TransportError when there was none at all.
+    """
+    left, end = seconds, time.monotonic() + seconds
+    pause, told = FIRST_PAUSE, None
+    while True:
+        silent: TransportError | None = None
+        try:
+            told = admin.obedience(revision, max(SHORTEST_ASK, left))
+            if told.get("complete"):
                 return told
-            time.sleep(min(pause, left))
-            pause = min(2 * pause, LONGEST_PAUSE)
-
-    return ask
+        except TransportError as problem:
+            silent = problem
+        left = end - time.monotonic()
+        if left <= 0:
+            break
+        time.sleep(min(pause, left))
+        pause = min(2 * pause, LONGEST_PAUSE)
+    if told is None:
+        assert silent is not None
+        raise silent
+    return told if silent is None else {**told, "problem": str(silent)}

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import responses
+
+from helpers.loopback import Request, plainly, serving
 
 Run = Callable[..., Any]
 
@@ -241,6 +245,52 @@ def test_a_server_that_falls_silent_after_the_kill_is_an_error(run: Run) -> None
     result = run("kill", "a", "--reason", "x", *ON, "--wait", "0")
     assert result.exit_code == 4
     assert "no word about who obeys" in result.stderr
+
+
+@responses.activate
+def test_json_tells_of_a_kill_whose_server_fell_silent(run: Run) -> None:
+    """It is done, and nobody must think that it is not; one mapping, as always."""
+    responses.post(f"{PLACE}/flags/a/kill", json=done())
+    responses.get(OBEYED, status=502)
+    result = run("kill", "a", "--reason", "x", *ON, "--wait", "0", "--json")
+    assert result.exit_code == 4
+    found = json.loads(result.stdout)
+    assert (found["changed"], found["revision"], found["obedience"]) == (True, 9, None)
+    assert "answered 502" in found["problem"]
+
+
+@responses.activate
+def test_what_was_known_before_the_server_fell_silent_is_told(run: Run) -> None:
+    """With the trouble beside it."""
+    responses.post(f"{PLACE}/flags/a/kill", json=done())
+    responses.get(OBEYED, json=obedience(False))
+    responses.get(OBEYED, status=502)
+    result = run("kill", "a", "--reason", "x", *ON, "--wait", "0.01")
+    assert result.exit_code == 5
+    assert "off on 1 of 2 instances; ...\n" in result.stdout
+    assert "then the server fell silent: http://flags.test: answered 502" in result.stderr
+
+
+def test_a_server_that_hangs_is_not_waited_for_longer_than_said(run: Run) -> None:
+    """The kill is answered, then nothing: the command ends when its time is over."""
+    answered = threading.Event()
+
+    def answer(request: Request) -> None:
+        if request.command == "POST":
+            plainly(request, json.dumps(done()).encode())
+        else:
+            answered.wait(30)
+            request.close_connection = True
+
+    with serving(answer) as url:
+        began = time.monotonic()
+        words = ("--url", url, "--key", KEY, "--env", "production")
+        result = run("kill", "a", "--reason", "x", *words, "--wait", "0.1")
+        took = time.monotonic() - began
+        answered.set()
+    assert result.exit_code == 4
+    assert "killed a (production" in result.stdout
+    assert took < 5
 
 
 @pytest.mark.parametrize(
