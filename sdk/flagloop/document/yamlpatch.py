@@ -197,7 +197,8 @@ class _Patch:
 
     def _rewrite_scalar(self, node: Node, new: Any) -> None:
         is_scalar = not isinstance(new, dict | list)
-        piece = scalar_text(new, node.style) if is_scalar else flow_text(new)
+        style = node.style if node.value != "" else None  # which cannot be without quotes
+        piece = scalar_text(new, style) if is_scalar else flow_text(new)
         if node.end == node.start and not self.text[: node.start].endswith((" ", "\t")):
             piece = " " + piece
         self._splice(node.start, node.end, piece)

@@ -83,9 +83,10 @@ def _identity(value: Any) -> str:
 def _pairs(old: Any, new: Any) -> bool:
     """Whether an element becomes another in its place, word by word.
 
-    A rule of another name is the same one if it keeps the salt, which is its name without one.
+    A rule of another name is the same one if it keeps the salt, which is its name without one,
+    or all its other words.
     """
     if isinstance(old, dict) and isinstance(new, dict):
         salts = [one.get("salt", one.get("name")) for one in (old, new)]
-        return salts[0] == salts[1]
+        return salts[0] == salts[1] or same({**old, "name": ""}, {**new, "name": ""})
     return not isinstance(old, dict | list) and not isinstance(new, dict | list)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from flagloop.document.yamledit import add_item, put_item_text, replace_item
 from flagloop.document.yamlfile import parse
+from flagloop.document.yamlpatch import patch_item
 
 edits = settings(max_examples=200, suppress_health_check=list(HealthCheck))
 seeds = st.integers(0, 2**32)
@@ -159,3 +160,16 @@ def test_the_text_of_an_item_means_the_same_wherever_it_is_put():
     edit = put_item_text(other, "flags", "a", text).document
     assert edit.items["flags", "a"].mapping == mapping == {"d": "text"}
     assert edit.text == "flags:\n  a:\n    d: |-\n      text\n  b: {}\n"
+
+
+def test_a_placeholder_leaves_no_quotes() -> None:
+    """What was empty had to be quoted; what stands there now is written as people write it."""
+    done = patch_item('a: {country: "", plan: "pro"}\n', "a", {"country": "DE", "plan": "x"}, "\n")
+    assert done.text == 'a: {country: DE, plan: "x"}\n'
+
+
+def test_a_rule_of_another_name_keeps_its_comments() -> None:
+    """Also without the salt that a rule gets which was saved already."""
+    text = "a:\n  rules:\n    - {name: one, serve: on}  # first\n"
+    done = patch_item(text, "a", {"rules": [{"name": "two", "serve": "on"}]}, "\n")
+    assert done.text == text.replace("one", "two")
