@@ -84,7 +84,7 @@ def test_cards_and_text_say_the_same(driver: Chrome, scene: Scene, tools: Any) -
     driver.switch_to.active_element.send_keys("country" + Keys.TAB)
     tools.until(lambda: "when: {country: " in text(), "its attribute")
     fill(driver, "c:rules:0:when:country:eq:constant", "DE")
-    tools.until(lambda: 'when: {country: "DE"}' in text(), "its value")
+    tools.until(lambda: 'when: {country: DE}' in text(), "its value")
     tools.until(lambda: "30% of those where country is DE" in shown(driver), "the sentence")
 
     area = driver.find_element(By.ID, "text")

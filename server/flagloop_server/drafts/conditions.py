@@ -51,7 +51,11 @@ def read_constant(operator: str, text: str, before: Any = None) -> Any:
     """The constant that a field says; `before` tells whether it was a list."""
     if operator == "exists":
         return text.strip() != "false"
-    found = typed.constants(text) if operator in LISTS | EITHER else [typed.constant(text)]
+    found: list[Any]
+    if operator == "matches":
+        found = list(typed.patterns(text))
+    else:
+        found = typed.constants(text) if operator in LISTS | EITHER else [typed.constant(text)]
     if operator in TEXTS:
         found = [one if isinstance(one, str) else _typed_text(one, text) for one in found]
     if operator in LISTS or len(found) > 1 or (operator in EITHER and isinstance(before, list)):

@@ -5,11 +5,14 @@ A constant is written as in YAML: `99` is a number, `"99"` text; what YAML canno
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from flagloop.document.yamlfile import parse
 from flagloop.document.yamlwrite import flow_text, scalar_text
 from flagloop.errors import DocumentError
+
+_COMMENT = re.compile(r"(?![\"'\[{])(?:.*\s)?#")
 
 KINDS = (
     *("text", "texts", "percent", "percents", "weight"),
@@ -93,24 +96,30 @@ def constants(text: str) -> list[Any]:
     return entries
 
 
-def only_text(text: str) -> str:
-    """Text that may stand in quotes, as YAML writes it."""
-    found = constant(text)
-    return found if isinstance(found, str) else text.strip()
+def patterns(text: str) -> list[str]:
+    """Regular expressions, one a line as they are; those with line ends in them are quoted."""
+    found = _flow(text) if text.lstrip()[:1] in ('"', "'") else None
+    if found is not None and all(isinstance(one, str) for one in found):
+        return found
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def any_value(text: str) -> Any:
-    """Any YAML on one line; what is none is text."""
+    """Any YAML on one line; what is none is text, also `#fff`, which would be a comment."""
+    text = text.strip()
+    if _COMMENT.match(text):
+        return text
     try:
-        return parse(f"version: {text.strip()}").mapping["version"]
+        return parse(f"version: {text}").mapping["version"]
     except (DocumentError, KeyError):
-        return text.strip()
+        return text
 
 
 def _flow(text: str) -> list[Any] | None:
     """The entries of a YAML list between its brackets; None where it cannot be read."""
     try:
-        found = parse(f"version: [{text}\n ]").mapping.get("version")
+        # on one line: what would be a comment there takes the bracket along, so it is text
+        found = parse(f"version: [{text} ]").mapping.get("version")
     except DocumentError:
         return None
     return found if isinstance(found, list) else None

@@ -38,6 +38,11 @@ scalars = st.one_of(
         ("constants", 'DE, FR, 1, "a, b"', ["DE", "FR", 1, "a, b"]),
         ("value", "{a: [1, 2]}", {"a": [1, 2]}),
         ("value", "@no yaml", "@no yaml"),
+        ("value", "#ff8800", "#ff8800"),
+        ("value", "Buy 2 # now", "Buy 2 # now"),
+        ("value", '{a: "b # c"}', {"a": "b # c"}),
+        ("constant", "it's # not", "it's # not"),
+        ("constants", "#1, a #2", ["#1", "a #2"]),
         ("boolean", "false", False),
     ],
 )
@@ -84,3 +89,17 @@ def test_versions_stay_as_they_are_typed() -> None:
     assert read_constant("semver_gte", "2.10") == "2.10"
     assert read_constant("ends_with", "1, 2", "x") == ["1", "2"]
     assert read_constant("gt", "2.5") == 2.5
+
+
+patterns = st.lists(
+    st.one_of(st.text(max_size=8), st.sampled_from(["^/a{1,2}$", '"quoted"', "a # b", "x, y"])),
+    min_size=1,
+    max_size=3,
+)
+
+
+@given(values=patterns)
+def test_a_comma_is_a_part_of_a_regular_expression(values: list[str]) -> None:
+    """One pattern a line, as it is; what a line cannot hold is quoted."""
+    assert read_constant("matches", "^/a{1,2}, [x]") == "^/a{1,2}, [x]"
+    assert read_constant("matches", shown("matches", values), values) == values

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from flagloop.document.problem import Path, Problem
-from flagloop.document.yamlwrite import flow_text
+from flagloop.document.yamlwrite import flow_text, scalar_text
 from flagloop_server.drafts import typed
 from flagloop_server.drafts.conditions import EITHER, LISTS, read_constant, tests_of
 from flagloop_server.web.pages.visual.board import Board, Field, identity, offered
@@ -189,7 +189,9 @@ def _test(board: Board, path: Path, operator: str, constant: Any, *, short: bool
             choices=EXISTS if operator == "exists" else (),
             problems=problems if attribute else (),
             suggest="" if several else values,
-            hint="separated by commas" if several else "",
+            hint=f"separated by {'commas' if _between(operator) == ', ' else 'lines'}"
+            if several
+            else "",
         ),
         kind_of(constant),
     )
@@ -199,11 +201,18 @@ def shown(operator: str, constant: Any) -> str:
     """A constant as it would be typed: quotes only where it would be read as something else."""
     entries = constant if isinstance(constant, list) else [constant]
     if all(isinstance(one, str) for one in entries):
-        plain = ", ".join(entries)
+        plain = _between(operator).join(entries)
         found = read_constant(operator, plain, constant)
         if found == constant and flow_text(found) == flow_text(constant):
             return plain
+    if operator == "matches":
+        return ", ".join(scalar_text(one, '"') for one in entries)
     return typed.written(constant)
+
+
+def _between(operator: str) -> str:
+    """What stands between constants: a comma would be a part of a regular expression."""
+    return "\n" if operator == "matches" else ", "
 
 
 def kind_of(constant: Any) -> str:
