@@ -1,6 +1,6 @@
 """The ASGI application: answers the SDKs from memory, hands the rest to the bridge.
 
-Nothing here blocks the loop: what may wait runs on `threads`.
+Nothing here blocks the loop: what may wait runs on threads.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias, TypeVar
 
 from flagloop_server.edge.answers import (
+    NO_STORE,
     Answer,
     Message,
     Receive,
@@ -124,6 +125,8 @@ class Edge:
         self._operations = operations
         self._sources = sources
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="edge")
+        self._operators = ThreadPoolExecutor(1, thread_name_prefix="edge-operators")
+        self._asked: dict[str, asyncio.Future[Answer]] = {}
         self._routes: dict[str, Route] = {
             "/api/v1/ruleset": self._ruleset,
             "/api/v1/stream": self._stream,
@@ -149,7 +152,8 @@ class Edge:
 
     def close(self) -> None:
         """Let the threads end; running calls are not waited for."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._operators):
+            threads.shutdown(wait=False, cancel_futures=True)
         self._intakes.server.close()
         self._intakes.public.close()
 
@@ -255,18 +259,39 @@ class Edge:
         await self._answer("healthz", send, json_answer(200, {"status": "ok"}))
 
     async def _readyz(self, scope: Scope, receive: Receive, send: Send) -> None:
-        problems = await self._on_thread(self._operations.ready)
-        if self.stopping:
-            problems = ["the server stops", *problems]
-        alerts = await self._on_thread(self._operations.alerts)
-        status = "not ready" if problems else "ready"
-        body = {"status": status, "problems": problems, "alerts": alerts}
-        await self._answer("readyz", send, json_answer(503 if problems else 200, body))
+        await self._told("readyz", send, self._ready)
 
     async def _metrics(self, scope: Scope, receive: Receive, send: Send) -> None:
-        kind, text = await self._on_thread(self._operations.metrics)
-        headers = [(b"content-type", kind.encode()), (b"cache-control", b"no-store")]
-        await self._answer("metrics", send, Answer(200, headers, text))
+        await self._told("metrics", send, self._measured)
+
+    def _ready(self) -> Answer:
+        problems = self._operations.ready()
+        if self.stopping:
+            problems = ["the server stops", *problems]
+        alerts = self._operations.alerts()
+        status = "not ready" if problems else "ready"
+        body = {"status": status, "problems": problems, "alerts": alerts}
+        return json_answer(503 if problems else 200, body)
+
+    def _measured(self) -> Answer:
+        kind, text = self._operations.metrics()
+        return Answer(200, [(b"content-type", kind.encode()), NO_STORE], text)
+
+    async def _told(self, route: str, send: Send, make: Callable[[], Answer]) -> None:
+        """Answer with what `make` gives: it is asked once for all who wait at the moment.
+
+        Anybody may ask, without a key, and it may take a while: so it has a thread of its own.
+        """
+        asked = self._asked.get(route)
+        if asked is None:
+            loop = asyncio.get_running_loop()
+            asked = self._asked[route] = loop.run_in_executor(self._operators, make)
+            asked.add_done_callback(lambda _: self._asked.pop(route))
+        try:
+            answer = await asyncio.shield(asked)
+        except asyncio.CancelledError as cancelled:
+            answer = self._cut(cancelled)
+        await self._answer(route, send, answer)
 
     async def _source(self, scope: Scope) -> Source:
         """Who sends: known by an admin key or a session, or bringing nothing to hold."""

@@ -71,6 +71,9 @@ class Healthy:
     def __init__(self) -> None:
         self.problems: list[str] = []
         self.told: list[str] = []
+        self.measured = 0
+        self.free = threading.Event()
+        self.free.set()
 
     def alerts(self) -> list[str]:
         """The alerts."""
@@ -81,7 +84,9 @@ class Healthy:
         return self.problems
 
     def metrics(self) -> tuple[str, bytes]:
-        """Some text."""
+        """Some text, once it may be told."""
+        self.measured += 1
+        assert self.free.wait(20)
         return "text/plain", b"up 1\n"
 
 
@@ -339,6 +344,44 @@ def test_answers_are_counted_by_route_and_status(world: World, call: Any) -> Non
     call(world.edge, "GET", "/any")
     call(world.edge, "GET", "/metrics")
     assert world.edge.requests == {("ruleset", 401): 1, ("web", 200): 1, ("metrics", 200): 1}
+
+
+def test_a_crowd_that_asks_for_metrics_asks_once_and_holds_up_no_key(
+    world: World, calling: Any
+) -> None:
+    """Nobody needs a key for them: new keys are looked up all the same."""
+    world.health.free.clear()
+
+    async def run() -> None:
+        crowd = [asyncio.ensure_future(calling(world.edge, "GET", "/metrics")) for _ in range(20)]
+        answer = await calling(world.edge, "GET", "/api/v1/ruleset", SERVER)
+        assert answer.status == 200
+        crowd.pop().cancel()
+        world.health.free.set()
+        assert {(one.status, one.body) for one in await asyncio.gather(*crowd)} == {
+            (200, b"up 1\n")
+        }
+        assert (await calling(world.edge, "GET", "/metrics")).status == 200
+
+    asyncio.run(run())
+    assert world.health.measured == 2
+
+
+def test_metrics_that_are_cut_by_the_end_of_the_server_are_told(world: World, calling: Any) -> None:
+    """503 instead of a traceback."""
+    world.health.free.clear()
+
+    async def run() -> Any:
+        task = asyncio.ensure_future(calling(world.edge, "GET", "/metrics"))
+        while not world.health.measured:
+            await asyncio.sleep(0)
+        world.edge.stop()
+        task.cancel()
+        answer = await task
+        world.health.free.set()
+        return answer
+
+    assert asyncio.run(run()).status == 503
 
 
 def test_the_use_of_a_key_is_noted(world: World, call: Any) -> None:
