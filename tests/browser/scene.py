@@ -369,6 +369,9 @@ def sign_in(driver: Chrome, scene: Scene, token: str | None = None) -> None:
 TRIED = "context=%7B%22key%22%3A%22u-42%22%2C%22country%22%3A%22US%22%2C%22plan%22%3A%22free%22%7D"
 """A context in the address of the playground."""
 
+GAINED = "key=u-36&name=country&value=DE&name=plan&value=free"
+"""One that a raised share of `new_checkout` has gained."""
+
 
 SECTIONS = ("segments", "metrics", "layers", "holdouts", "experiments")
 
@@ -414,8 +417,8 @@ def addresses(scene: Scene) -> dict[str, str]:
         "playground": f"{production}/playground",
         "playground-empty": f"{development}/playground",
         "playground-answer": f"{production}/playground?{TRIED}&flag=new_checkout",
-        "playground-past": f"{production}/playground?{TRIED}&flag=search_limits"
-        f"&revision={newest - 1}",
+        "playground-past": f"{production}/playground?{GAINED}&flag=new_checkout"
+        f"&revision={newest - 2}",
         "playground-json": f"{production}/playground?context=%7B&as=json",
         "instances": f"{production}/instances",
         "instances-empty": f"{development}/instances",

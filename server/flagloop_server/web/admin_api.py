@@ -56,8 +56,8 @@ class Revert(wire.Forced, frozen=True):
     state: bool = False
 
 
-class History(wire.Page, frozen=True):
-    """All revisions, or those of one flag or item."""
+class History(wire.SeekingPage, frozen=True):
+    """All revisions, or those of one flag or item, by somebody, of a time; `before` a number."""
 
     flag: str | None = None
     section: str | None = None
@@ -197,6 +197,7 @@ def revisions(env: str, query: History) -> records.Revisions:
         key=None if whole else key,
         limit=query.size,
         before=query.before,
+        sought=query.sought,
     )
     return records.Revisions(env, [records.revision(row) for row in rows])
 

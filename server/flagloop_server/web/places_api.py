@@ -32,17 +32,18 @@ class Revoked(wire.Query, frozen=True):
     revoked: bool = False
 
 
-class Ledger(wire.Page, frozen=True):
-    """Rows of one environment, about one target; `before` is a `seq`."""
+class Ledger(wire.SeekingPage, frozen=True):
+    """Rows of one environment, about one target, by somebody, of a time; `before` is a `seq`."""
 
     environment: str | None = None
     target: str | None = None
 
 
-class LedgerOf(wire.Query, frozen=True):
+class LedgerOf(wire.Seeking, frozen=True):
     """Rows of one environment, else of all that the asker may see; from `after` (a `seq`) on."""
 
     environment: str | None = None
+    target: str | None = None
     after: wire.Number = 0
 
 
@@ -251,6 +252,7 @@ def audit(query: Ledger) -> records.Ledger:
         before=query.before,
         environment=query.environment,
         target=query.target,
+        sought=query.sought,
     )
     return records.Ledger([records.ledger_row(row) for row in rows])
 
@@ -258,7 +260,12 @@ def audit(query: Ledger) -> records.Ledger:
 @operation(blueprint.get, "/reports/audit", may="known")
 def export_audit(query: LedgerOf) -> Iterator[records.LedgerRow]:
     """The ledger as JSON lines, oldest first, from `after` on."""
-    rows = exported_rows(after=query.after, environment=query.environment)
+    rows = exported_rows(
+        after=query.after,
+        environment=query.environment,
+        target=query.target,
+        sought=query.sought,
+    )
     return (records.ledger_row(row) for row in rows)
 
 

@@ -8,6 +8,8 @@ import msgspec
 from flask import request
 from werkzeug.exceptions import BadRequest
 
+from flagloop_server.store import Sought
+
 T = TypeVar("T")
 Q = TypeVar("Q", bound=msgspec.Struct)
 
@@ -32,6 +34,35 @@ class Query(msgspec.Struct, frozen=True):
 
 class Page(Query, frozen=True):
     """Which part of a list: at most `limit` entries (500 at most), those before `before`."""
+
+    limit: Number = PAGE
+    before: Number | None = None
+
+    @property
+    def size(self) -> int:
+        """How many entries to give."""
+        return min(self.limit or PAGE, LARGEST_PAGE)
+
+
+class Seeking(Query, frozen=True):
+    """Rows by who (a part of the name), by what was done, and by when (epoch ms).
+
+    `since` is included, `until` is not.
+    """
+
+    actor: str = ""
+    action: str = ""
+    since: Number | None = None
+    until: Number | None = None
+
+    @property
+    def sought(self) -> Sought:
+        """The same for the store."""
+        return Sought(self.actor, self.action, self.since, self.until)
+
+
+class SeekingPage(Seeking, frozen=True):
+    """The same, and which part of the list, as `Page`."""
 
     limit: Number = PAGE
     before: Number | None = None

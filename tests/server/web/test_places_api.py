@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from flagloop_server import changes as change
+from flagloop_server.store import Actor
+
 
 def test_whoami_tells_the_environment_of_a_key(caller: Callable[..., Any]) -> None:
     """The CLI asks this when --env is left out."""
@@ -204,3 +207,33 @@ def test_the_ledger_is_exported_and_verified(caller: Any, app: Any, call: Any) -
     own = caller("qa", "viewer")
     answer = call(app.asgi, "GET", "/api/v1/admin/reports/audit", own.headers)
     assert {json.loads(line)["environment"] for line in answer.body.splitlines()} == {"qa"}
+
+
+@pytest.mark.parametrize(
+    ("query", "actions"),
+    [
+        ("actor=BEN", ["kill"]),
+        ("action=push", ["push"]),
+        ("actor=ben&action=push", []),
+        ("actor=an&until={at}", ["push"]),
+        ("actor=ben&since={at}", ["kill"]),
+        ("since=9007199254740991", []),
+    ],
+)
+def test_history_and_ledger_are_sought_by_who_what_and_when(
+    app: Any, call: Any, caller: Any, query: str, actions: list[str]
+) -> None:
+    """The same filters as those of the pages; what is left out asks for nothing."""
+    text = "version: 1\nflags:\n  a: {}\n"
+    app.changes.apply(change.push("production", text), Actor("person", "ana"), "")
+    app.changes.apply(change.kill("production", "a"), Actor("person", "ben"), "INC-77")
+    query = query.format(at=app.store.revisions("production", limit=1)[0].at)
+    admin = caller()
+    _, found = admin("GET", "/environments/production/revisions", query=query)
+    assert [row["action"] for row in found["revisions"]] == actions
+    query += "&environment=production"
+    _, found = admin("GET", "/audit", query=query)
+    assert [row["action"] for row in found["rows"]] == actions
+    path = "/api/v1/admin/reports/audit"
+    answer = call(app.asgi, "GET", path, admin.headers, query=query.encode())
+    assert [json.loads(line)["action"] for line in answer.body.splitlines()] == actions

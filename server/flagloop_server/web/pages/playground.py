@@ -74,15 +74,14 @@ class Ruler:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One step as a card; `who` and `gives` tell what a rule says."""
+    """One step as a card; `says` is what the rule says."""
 
     title: str
     kind: str
     name: str
     outcome: str
     why: str
-    who: str = ""
-    gives: tuple[tuple[str, str], ...] = ()
+    says: str = ""
     rulers: tuple[Ruler, ...] = ()
 
 
@@ -240,8 +239,7 @@ def _cards(scene: playground.Scene, explanation: Explanation) -> list[Card]:
                 name=step.name,
                 outcome=OUTCOMES[step.outcome],
                 why=step.why,
-                who=wording.who_words(rule.when) if rule is not None else "",
-                gives=wording.portions(rule) if rule is not None else (),
+                says=wording.rule_words(rule) if rule is not None else "",
                 rulers=tuple(_ruler(one) for one in step.positions),
             )
         )
