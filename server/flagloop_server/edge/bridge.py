@@ -23,6 +23,10 @@ from flagloop_server.edge.answers import (
 )
 from flagloop_server.edge.body import Bodies
 
+_SLOW = frozenset({"reports", "playground"})
+"""Segments of paths behind which a page may be slow: the playground compiles every flag of a
+revision at its first question."""
+
 _NAMES = frozenset({"environments", "flags", "rules", "share"})
 """What follows one of these in a path is a name: the kill of a flag `reports` is no report."""
 
@@ -127,7 +131,5 @@ def whole(scope: Scope, length: int) -> Scope:
 
 
 def is_report(path: str) -> bool:
-    """Whether the page behind `path` may be slow: it has a segment `reports` that is no name."""
-    return any(
-        part == "reports" and before not in _NAMES for before, part in pairwise(path.split("/"))
-    )
+    """Whether the page behind `path` may be slow: it has a segment of `_SLOW` that is no name."""
+    return any(part in _SLOW and before not in _NAMES for before, part in pairwise(path.split("/")))

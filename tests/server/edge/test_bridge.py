@@ -97,6 +97,8 @@ def test_an_untrusted_address_is_not_believed(call: Any) -> None:
     [
         ("/production/flags/a/reports/share-preview", True),
         ("/reports", True),
+        ("/environments/production/playground", True),
+        ("/environments/playground/flags/playground/kill", False),
         ("/production/flags/reports-page", False),
         ("/production/flags", False),
         ("/environments/production/flags/reports/kill", False),

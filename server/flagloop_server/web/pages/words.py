@@ -42,6 +42,8 @@ GLOSSARY: dict[str, str] = {
     "ledger": "The record of every change and decision; each row is chained to the one before.",
     "recorded contexts": "A sample of the contexts that applications asked about, kept so that a "
     "change can be tried before it is saved.",
+    "promote": "Copy an item's text to another environment, after a preview of what it does there.",
+    "revert": "Bring an old text back as a new revision: of one item, or of the whole document.",
     "runtime word": "A word of the document that operation writes (killed, stage, paused, "
     "status); a push of a file does not change it.",
 }
