@@ -12,7 +12,9 @@ from typing import Any, Literal, TypeAlias, get_args
 from flagloop.document.definition import WHOLE, Document, Flag, Rule
 from flagloop.document.percent import format_percent
 from flagloop_server import wording
+from flagloop_server.perrevision import PerRevision
 from flagloop_server.staleness import Settled, Stale, stale_reasons
+from flagloop_server.store import StoredDocument
 from flagloop_server.store.events import LiveCounts, Usage
 
 NO_USAGE = Usage(0, None, (0,) * 24, {}, {}, {})
@@ -35,6 +37,9 @@ IS: dict[State, str] = {
     "killed": "is killed",
 }
 """The states as the verb of a sentence."""
+
+
+_STATES: PerRevision[dict[str, State]] = PerRevision()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +146,13 @@ def flag_row(
     settled: Settled | None = None,
     *,
     revision: int = 0,
+    state: State | None = None,
 ) -> FlagRow:
-    """The row of one flag; `last_seen` is when it was last evaluated."""
+    """The row of one flag; `last_seen` is when it was last evaluated, `state` where it is known."""
     return FlagRow(
         key=flag.key,
         flag=flag,
-        state=state_of(flag, document),
+        state=state or state_of(flag, document),
         document=document,
         last_seen_ms=last_seen,
         stale=stale_reasons(flag, last_seen, now, settled),
@@ -159,13 +165,17 @@ def flag_rows(
     last_seen: Mapping[str, int],
     now: int,
     settled: Mapping[str, Settled] | None = None,
-    revisions: Mapping[tuple[str, str], int] | None = None,
+    *,
+    stored: StoredDocument | None = None,
 ) -> list[FlagRow]:
     """A row for each flag, in the document's order; `settled` as `staleness` finds them.
 
-    `revisions` says when each item was changed last.
+    With the document as it is `stored`, rows know their revision, and states are found only once
+    for each revision of the document.
     """
-    since, changed = settled or {}, revisions or {}
+    since = settled or {}
+    changed = stored.item_revisions if stored is not None else {}
+    states = _STATES.of(stored, lambda: _states(document)) if stored is not None else {}
     return [
         flag_row(
             flag,
@@ -174,9 +184,14 @@ def flag_rows(
             now,
             since.get(key),
             revision=changed.get(("flags", key), 0),
+            state=states.get(key),
         )
         for key, flag in document.flags.items()
     ]
+
+
+def _states(document: Document) -> dict[str, State]:
+    return {key: state_of(flag, document) for key, flag in document.flags.items()}
 
 
 def select(rows: Iterable[FlagRow], wanted: Filter) -> list[FlagRow]:

@@ -6,8 +6,6 @@ got one and the same variant for 30 days. Times are epoch milliseconds.
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, TypeAlias
@@ -15,14 +13,13 @@ from typing import Literal, TypeAlias
 from flagloop.document.definition import Document, Flag
 from flagloop.document.schema import references
 from flagloop_server import wording
+from flagloop_server.perrevision import PerRevision
 from flagloop_server.store import Ref, Store, StoredDocument
 
 DAY_MS = 86_400_000
 STALE_DAYS = 30
 
 Kind: TypeAlias = Literal["expired", "unused", "settled"]
-
-_KEPT = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,26 +66,20 @@ def settled_flags(store: Store, stored: StoredDocument, parsed: Document) -> dic
     The time is that of the last revision that touched the flag or an item that it names: since
     then nothing else can have been served.
     """
-    with _LOCK:
-        found = _CACHE.get(stored.name)
-        if found is not None:
-            return found
+    return _SETTLED.of(stored, lambda: _settled_flags(store, stored, parsed))
+
+
+def _settled_flags(store: Store, stored: StoredDocument, parsed: Document) -> dict[str, Settled]:
     revisions = dict(_since(stored, parsed))
     times = store.revision_times(stored.environment, {one for _, one in revisions.values()})
-    found = {
+    return {
         key: Settled(variant, number, times[number])
         for key, (variant, number) in revisions.items()
         if number in times
     }
-    with _LOCK:
-        _CACHE[stored.name] = found
-        while len(_CACHE) > _KEPT:
-            _CACHE.popitem(last=False)
-    return found
 
 
-_CACHE: OrderedDict[str, dict[str, Settled]] = OrderedDict()
-_LOCK = threading.Lock()
+_SETTLED: PerRevision[dict[str, Settled]] = PerRevision()
 
 
 def only_variant(flag: Flag, document: Document) -> tuple[str | None] | None:

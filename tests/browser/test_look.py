@@ -18,7 +18,8 @@ const wide = [];
 const limit = document.documentElement.clientWidth;
 for (const one of document.querySelectorAll("body *")) {
   const box = one.getBoundingClientRect();
-  if (!one.checkVisibility() || one.closest("pre, textarea, .skip, .cards thead")) continue;
+  const clipped = one.closest("pre, textarea, .skip, .cards thead, .layer > *");
+  if (clipped || !one.checkVisibility()) continue;
   if ((box.right > limit + 1 || box.left < -1) && box.width > 1)
     wide.push(one.tagName + "." + one.className + " " + Math.round(box.right));
 }

@@ -47,6 +47,11 @@ class ItemRow:
     revision: int
 
     @property
+    def users(self) -> tuple[Ref, ...]:
+        """The items that use it, each once."""
+        return tuple(dict.fromkeys((one.section, one.key) for one in self.uses))
+
+    @property
     def flags(self) -> tuple[str, ...]:
         """The flags that use it themselves, each once."""
         return tuple(dict.fromkeys(one.key for one in self.uses if one.section == "flags"))

@@ -28,7 +28,7 @@ from flagloop_server.web.pages.frame import (
     whole,
 )
 
-PAGE = 200
+PAGE = 100
 """Rows of the flag list that are shown at once."""
 
 
@@ -41,7 +41,7 @@ def flag_list(environment: str) -> ResponseReturnValue:
     parsed = definitions(stored)
     settled = settled_flags(app.store, stored, parsed)
     seen = app.events.last_seen(env.id)
-    rows = overview.flag_rows(parsed, seen, now_ms(), settled, stored.item_revisions)
+    rows = overview.flag_rows(parsed, seen, now_ms(), settled, stored=stored)
     wanted, order = _wanted()
     found = overview.ordered(overview.select(rows, wanted), order)
     first = max(0, request.args.get("start", 1, type=whole) - 1)
@@ -107,6 +107,7 @@ def flag_page(environment: str, flag: str) -> ResponseReturnValue:
         promote_to=_promote_to(env, flag),
         named_by=application().changes.named_by(seen.stored, ("flags", flag)),
         disturbs=disturbed_without(seen.document, ("flags", flag)),
+        opened=seen.stored.item_revisions.get(("flags", flag), 0),
     )
     return drop_notes(response)
 

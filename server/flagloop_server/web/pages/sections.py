@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 from flask import request
@@ -13,9 +14,10 @@ from flagloop.errors import NotFoundError
 from flagloop_server import overview, sections, wording
 from flagloop_server.definitions import definitions
 from flagloop_server.editing import disturbed_without
+from flagloop_server.perrevision import PerRevision
 from flagloop_server.proposals import text_of
-from flagloop_server.sections import ItemRow, Section
-from flagloop_server.store import Environment, now_ms
+from flagloop_server.sections import ItemRow, Section, Use
+from flagloop_server.store import Environment, Ref, now_ms
 from flagloop_server.web import application
 from flagloop_server.web.pages.confirmation import confirmation
 from flagloop_server.web.pages.frame import blueprint, enter, page, whole
@@ -24,6 +26,8 @@ PAGE = 100
 """Rows of a list that are shown at once."""
 
 REVISIONS = 20
+
+_USES: PerRevision[Mapping[Ref, tuple[Use, ...]]] = PerRevision()
 
 EXAMPLES = {
     "segments": 'segments:\n  staff:\n    when: {email: {ends_with: "@example.com"}}',
@@ -46,7 +50,8 @@ def section_list(environment: str, kind: str) -> ResponseReturnValue:
     app, section = application(), cast("Section", kind)
     stored = app.store.document(environment)
     parsed = definitions(stored)
-    rows = sections.item_rows(parsed, section, sections.uses(parsed), stored.item_revisions)
+    used = _USES.of(stored, lambda: sections.uses(parsed))
+    rows = sections.item_rows(parsed, section, used, stored.item_revisions)
     text = request.args.get("q", "")
     found = sections.search(rows, text)
     first = max(0, request.args.get("start", 1, type=whole) - 1)
@@ -82,7 +87,7 @@ def section_item(environment: str, kind: str, name: str) -> ResponseReturnValue:
         near = did_you_mean(name, known)
         one = sections.ONE[section]
         raise NotFoundError(f"no {one} '{name}' in {environment}" + (f"; {near}" if near else ""))
-    used = sections.uses(parsed)
+    used = _USES.of(stored, lambda: sections.uses(parsed))
     row = sections.item_row(parsed, (section, name), used, stored.item_revisions)
     revisions = app.store.revisions(environment, section=section, key=name, limit=REVISIONS + 1)
     return page(
@@ -99,6 +104,7 @@ def section_item(environment: str, kind: str, name: str) -> ResponseReturnValue:
         named_by=app.changes.named_by(stored, (section, name)),
         used=used,
         disturbs=disturbed_without(parsed, (section, name)),
+        opened=stored.item_revisions.get((section, name), 0),
         sparkline=overview.sparkline,
         **{
             **_beside(env, parsed, [row]),
