@@ -84,7 +84,7 @@ def test_cards_and_text_say_the_same(driver: Chrome, scene: Scene, tools: Any) -
     driver.switch_to.active_element.send_keys("country" + Keys.TAB)
     tools.until(lambda: "when: {country: " in text(), "its attribute")
     fill(driver, "c:rules:0:when:country:eq:constant", "DE")
-    tools.until(lambda: 'when: {country: DE}' in text(), "its value")
+    tools.until(lambda: "when: {country: DE}" in text(), "its value")
     tools.until(lambda: "30% of those where country is DE" in shown(driver), "the sentence")
 
     area = driver.find_element(By.ID, "text")
@@ -190,6 +190,47 @@ def test_what_was_just_written_goes_along(driver: Chrome, scene: Scene, tools: A
     tools.until(lambda: "What changes in the text" in shown(driver), "the preview")
     assert "+    - {name: canary, share: 77%, serve: treatment}" in shown(driver)
     assert "share: 77%" in text_of(driver)
+
+
+def test_nobody_leaves_without_being_asked(driver: Chrome, scene: Scene, tools: Any) -> None:
+    """While there is something to lose: typed, in a card, in a preview. Cancel says it already."""
+
+    def asks() -> bool:
+        return bool(
+            driver.execute_script(
+                "const leave = new Event('beforeunload', {cancelable: true});"
+                "return !dispatchEvent(leave)"
+            )
+        )
+
+    text = editor(driver, scene, tools, "not_lost")
+    assert not asks()
+    found = show(driver, driver.find_element(By.ID, "c:rules:0:share:set"))
+    found.send_keys("1")
+    assert asks()
+    found.send_keys(Keys.TAB)
+    tools.until(lambda: "share: 5%1" in text(), "the share")
+    assert asks()
+    press(driver, tools, "Undo last change")
+    assert not asks()
+    fill(driver, "c:rules:0:share:set", "6")
+    tools.until(lambda: "share: 6%" in text(), "the share")
+    press(driver, tools, "Show what it would do")
+    tools.until(lambda: "What changes in the text" in shown(driver), "the preview")
+    assert asks()
+    driver.find_element(By.LINK_TEXT, "Cancel").click()
+    tools.until(lambda: "is live in" in shown(driver), "the flag's page")
+
+
+def test_a_new_flag_is_made_in_cards_alone(driver: Chrome, scene: Scene, tools: Any) -> None:
+    """Its key is a field too."""
+    driver.get(f"{scene.url}/environments/production/new-flag")
+    fill(driver, "c:key", "made_in_cards")
+    tools.until(lambda: text_of(driver).startswith("made_in_cards:"), "the key")
+    press(driver, tools, "Show what it would do")
+    tools.until(lambda: "flags.made_in_cards (new)" in shown(driver), "the preview")
+    press(driver, tools, "Save in production")
+    tools.until(lambda: "Added made_in_cards." in shown(driver), "the flag's page")
 
 
 def test_the_cards_work_at_the_width_of_a_phone(driver: Chrome, scene: Scene, tools: Any) -> None:

@@ -306,7 +306,7 @@ def _check_together(raw: dict[Any, Any], fields: dict[str, Any], path: Path, out
         hint = "remove `share`; the stage of the rollout is its share"
         refuse(out, (*path, "share"), "`share` does not go with `rollout`", hint)
     start, end = fields.get("from"), fields.get("until")
-    if start is not None and end is not None and start >= end:
+    if start and end and start >= end:  # 0: none, or one that cannot be read and was told
         message = "`until` is not after `from`, so the rule never applies"
         refuse(out, (*path, "until"), message, "write a later `until`")
 

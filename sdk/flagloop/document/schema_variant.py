@@ -113,7 +113,10 @@ def bad_split(raw: Any, path: Path, variants: Collection[str], out: Problems) ->
     before = len(out)
     hint = "write split: {control: 50%, treatment: 50%}"
     pairs = list(raw.items()) if isinstance(raw, dict) else raw
-    if not isinstance(pairs, (list, tuple)) or not pairs:
+    if isinstance(pairs, (list, tuple)) and not pairs:
+        refuse(out, path, "the split gives nobody anything", hint)
+        return
+    if not isinstance(pairs, (list, tuple)):
         refuse(out, path, f"a split is a mapping of variants to percentages, not {show(raw)}", hint)
         return
     total, seen = 0, set()

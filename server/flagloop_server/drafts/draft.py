@@ -5,6 +5,7 @@ Pages and the admin API ask here. Nothing is stored.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from typing import Any
 from flagloop.document import yamledit
 from flagloop.document.problem import Problem, errors
 from flagloop.document.yamlfile import parse
+from flagloop.document.yamlwrite import scalar_text
 from flagloop.errors import DocumentError
 from flagloop_server import changes as change
 from flagloop_server.changes import Changes
@@ -26,6 +28,7 @@ DOINGS: dict[str, Do] = {
     "insert": steps.insert,
     "move": steps.move,
     "rename": steps.rename,
+    "key": steps.set_key,
     "rule": rules.add_rule,
     "copy": rules.copy_rule,
     "name": rules.rename_rule,
@@ -101,7 +104,7 @@ def edit_draft(desk: Desk, text: str, wanted: Iterable[Step], saved: Iterable[st
     before = read_draft(desk, text)
     if before.mapping is None:
         return before
-    work = Work(deepcopy(before.mapping), frozenset(saved))
+    work = Work(deepcopy(before.mapping), frozenset(saved), "" if desk.key else before.key)
     for step in wanted:
         _make(work, step)
     return _written(desk, before, work)
@@ -129,6 +132,8 @@ def replace_draft(desk: Desk, text: str, mapping: dict[str, Any]) -> Draft:
 
 def _written(desk: Desk, before: Draft, work: Work) -> Draft:
     text, anew = rewritten(before.section, before.key, before.text, work.item)
+    if work.key not in ("", before.key):
+        text = rekeyed(before.section, before.key, text, work.key)
     after = read_draft(desk, text)
     return replace(after, text=text, reformatted=anew, focus=work.focus, part=work.part)
 
@@ -138,3 +143,15 @@ def rewritten(section: str, key: str, text: str, mapping: Any) -> tuple[str, boo
     document = parse(as_document(section, text))
     edit = yamledit.replace_item(document, section, key, mapping)
     return from_document(edit.document.text), edit.reformatted
+
+
+def rekeyed(section: str, old: str, text: str, new: str) -> str:
+    """An item's text with another key; DocumentError where the key is written unusually."""
+    # the section's own line stands above the item's first
+    place = (parse(as_document(section, text)).line((section, old)) or 2) - 2
+    lines = text.split("\n")
+    found = re.match(rf"""( *)(["']?){re.escape(old)}\2(?=\s*:)""", lines[place])
+    if found is None:
+        raise steps.refused("the key cannot be changed here", (), "change it in the text")
+    lines[place] = found[1] + scalar_text(new) + lines[place][found.end() :]
+    return "\n".join(lines)

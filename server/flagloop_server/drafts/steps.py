@@ -45,11 +45,13 @@ class Step:
 class Work:
     """The item being changed; `saved` are the names of rules that were saved already.
 
-    `focus` is where one goes on, `part` which field of a test that is.
+    `key` is that of a new item, empty for one that has its key for good. `focus` is where one
+    goes on, `part` which field of a test that is.
     """
 
     item: dict[str, Any]
     saved: Collection[str] = ()
+    key: str = ""
     focus: Path = ()
     part: str = ""
 
@@ -194,6 +196,14 @@ def rename(work: Work, step: Step) -> None:
     if tuple(above) == ("variants",):
         rename_variant(work.item, str(old), new)
     work.focus = (*above, new)
+
+
+def set_key(work: Work, step: Step) -> None:
+    """The key of an item that was never saved."""
+    new = str(step.value).strip()
+    if not work.key or not new:
+        raise refused("this key stays as it is", step.path)
+    work.key = new
 
 
 def rename_variant(item: dict[str, Any], old: str, new: str) -> None:

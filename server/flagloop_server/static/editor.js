@@ -2,6 +2,7 @@
 // server makes on the text; it answers with the new text, the cards and the problems.
 import { startDrag } from "./drag.js";
 import { startLines } from "./lines.js";
+import { startUnsaved } from "./unsaved.js";
 
 const QUIET = 350;
 const LONGEST_UNDO = 100;
@@ -212,5 +213,6 @@ function startForm() {
 if (desk) {
   startText();
   startForm();
+  startUnsaved(form, text);
   if (cards) startCards();
 }

@@ -258,7 +258,7 @@ RULES = [
     (rule(split={"a": 50, "b": "50%"}), "rules[0].split.a: 50 is a number"),
     (rule(split=[["a", "50%"], ["a", "50%"]]), "rules[0].split[1]: variant 'a' is there twice"),
     (rule(split=[["a"]]), "rules[0].split[0]: a pair is"),
-    (rule(split={}), "rules[0].split: a split is a mapping of variants"),
+    (rule(split={}), "rules[0].split: the split gives nobody anything (write split:"),
     (rule(split=None), "rules[0].split: a split is a mapping of variants to percentages, not null"),
     (rule(split="a"), "rules[0].split: a split is a mapping"),
     (rule(rollout="b"), "rules[0].rollout: a rollout is a mapping, not 'b'"),
@@ -331,3 +331,10 @@ def test_a_definition_does_not_change_with_its_mapping() -> None:
     flag = good(mapping)
     mapping["variants"]["c"] = 3  # type: ignore[index]
     assert dict(flag.variants) == {"a": 1, "b": 2}
+
+
+def test_an_end_that_cannot_be_read_is_told_once() -> None:
+    """It is not also called too early."""
+    told = wrong(rule(serve="a", from_="2027-01-01", until="soon"))
+    assert len(told) == 1, told
+    assert "'soon' is no time" in told[0]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from flagloop.document.problem import errors
 from flagloop.document.yamlwrite import flow_text, item_text
 from flagloop.errors import DocumentError
 from flagloop_server.drafts import Desk, Step, edit_draft, read_draft, replace_draft
@@ -318,3 +319,20 @@ def test_numbers_that_a_browser_cannot_hold_survive(desk: Desks) -> None:
     made = edit_draft(desk("colour"), text, [Step("set", ("owner",), "me", "text")])
     assert "12345678901234567890" in made.text
     assert json.dumps(made.mapping["variants"]["treatment"] if made.mapping else 0) == "1.0"
+
+
+def test_the_key_of_a_new_item_is_a_step_too(desk: Desks) -> None:
+    """In its line, with all comments; the key of a saved item stays."""
+    text = "# why\nnew_flag:   # for now\n  rules: []\n"
+    made = edit_draft(desk(""), text, [Step("key", (), " blue_button ")])
+    assert (made.key, made.text) == ("blue_button", text.replace("new_flag", "blue_button"))
+    assert not errors(made.problems)
+    bad = edit_draft(desk(""), text, [Step("key", (), "a b: c")])
+    assert bad.text.splitlines()[1] == '"a b: c":   # for now'
+    assert errors(bad.problems)
+    assert edit_draft(desk(""), bad.text, [Step("key", (), "new_flag")]).text == text
+    for key, text in (("plain", "plain: {}\n"), ("", '"ne\\u0077": {}\n')):
+        with pytest.raises(DocumentError):
+            edit_draft(desk(key), text, [Step("key", (), "other")])
+    with pytest.raises(DocumentError):
+        edit_draft(desk(""), text, [Step("key", (), " ")])

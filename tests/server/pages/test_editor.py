@@ -234,8 +234,9 @@ def test_what_somebody_else_saved_is_merged_into_the_text(shop: Application, vis
     other = change.set_share("production", "cta_color", "half", "60%")
     shop.changes.apply(other, BEN, "all well")
     assert steps(visitor, page).json["meanwhile"]
-    early = visitor.post(f"{PRODUCTION}/edit", **form(page, text=text))
+    early = visitor.post(f"{PRODUCTION}/edit", **form(page, text=text, reason="a new name"))
     assert early.status_code == 409
+    assert 'name="reason" value="a new name"' in early.text
     preview = visitor.post(f"{PRODUCTION}/reports/edit", **form(page, text=text)).text
     for shown in (early.text, preview):
         assert "Both changes are in the text below" in shown
@@ -386,4 +387,29 @@ def test_rules_lead_to_their_cards(visit: Any) -> None:
     assert 'id="c:rules:1"' in visitor.get(f"{PRODUCTION}/flags/cta_color/edit").text
     assert "Edit" not in re.sub(
         r"<[^>]+>", "", visit("viewer").get(f"{PRODUCTION}/flags/cta_color").text
+    )
+
+
+def test_removal_takes_nothing_along_that_was_not_seen(lab: Application, visit: Any) -> None:
+    """Somebody changed the item since the page was opened."""
+    visitor = visit("editor")
+    page = visitor.get(f"{PRODUCTION}/flags/cta_color").text
+    opened = re.search(r'name="opened" value="(\d+)"', page)
+    assert opened is not None
+    planned = change.set_share("production", "cta_color", "half", "60%")
+    lab.changes.apply(planned, BEN, "all well")
+    sent = {"reason": "everyone has it", "opened": opened[1]}
+    refused = visitor.post(f"{ITEMS}/flags/cta_color/remove", **sent)
+    assert refused.status_code == 409
+    assert "share: 60%" in stored(lab, "flags", "cta_color")
+
+
+def test_the_page_knows_what_is_not_saved(shop: Application, visit: Any) -> None:
+    """A preview's text is not; what was opened is."""
+    visitor = visit("editor")
+    page = visitor.get(f"{ITEMS}/flags/cta_color/edit").text
+    assert "data-unsaved" not in page
+    text = field(page, "text").replace("growth@", "brand@")
+    assert (
+        "data-unsaved" in visitor.post(f"{PRODUCTION}/reports/edit", **form(page, text=text)).text
     )

@@ -96,6 +96,7 @@ def drawn(env: Environment, edited: Edited, stored: StoredDocument) -> dict[str,
     return {
         "environment": env.key,
         "draft": draft,
+        "is_new": not edited.key,
         "known": found,
         "cards": cards_of(draft, found, stored),
         "visual": edited.section in VISUAL,
@@ -117,7 +118,12 @@ def draft(environment: str) -> ResponseReturnValue:
     found = known(env, stored)
     cards = cards_of(made, found, stored)
     html = fragment(
-        "editor_cards.html", cards=cards, known=found, draft=made, environment=environment
+        "editor_cards.html",
+        cards=cards,
+        known=found,
+        draft=made,
+        is_new=not body.key,
+        environment=environment,
     )
     return {
         "text": made.text,

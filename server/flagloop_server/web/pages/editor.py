@@ -101,7 +101,7 @@ def preview_edit(environment: str) -> ResponseReturnValue:
     found = meanwhile(application().store, env.key, edited, _choices())
     if found is not None:
         return _together(env, who, edited, found)
-    return _editor(env, who, edited, Seen(proposal=_proposal(env, edited)))
+    return _editor(env, who, edited, Seen(proposal=_proposal(env, edited), why=reason()))
 
 
 @blueprint.post("/environments/<environment>/edit")
@@ -126,7 +126,7 @@ def save_edit(environment: str) -> ResponseReturnValue:
     except ConflictError as error:
         found = meanwhile(application().store, env.key, edited)
         if found is None:
-            return _editor(env, who, edited, Seen(409, refusal=str(error)))
+            return _editor(env, who, edited, Seen(409, refusal=str(error), why=reason()))
         return _together(env, who, edited, found, 409)
     return _back(environment, edited, applied)
 
@@ -142,7 +142,9 @@ def remove_item(environment: str, section: str, key: str) -> ResponseReturnValue
         shown = ", ".join(f"{where}.{name}" for where, name in names)
         raise ConflictError(f"{section}.{key} is named by {shown}; change these first")
     guard = guarded(planned, force="force" in request.form)
-    applied = app.changes.apply(guard, who.actor, reason())
+    opened = request.form.get("opened", type=whole)
+    expected = None if opened is None else {(section, key): opened}
+    applied = app.changes.apply(guard, who.actor, reason(), expected=expected)
     place = url_for("pages.revision", environment=environment, number=applied.revision)
     return redirect(place, 303)
 
@@ -172,9 +174,9 @@ def _together(
 ) -> Response:
     """The editor after somebody else saved: the merged text where that can be had."""
     if found.merged is None:
-        return _editor(env, who, edited, Seen(409, meanwhile=found))
+        return _editor(env, who, edited, Seen(409, meanwhile=found, why=reason()))
     merged = replace(edited, text=found.merged, opened=found.now)
-    shown = Seen(status, _proposal(env, merged), found, edited.text)
+    shown = Seen(status, _proposal(env, merged), found, edited.text, why=reason())
     return _editor(env, who, merged, shown)
 
 
@@ -216,7 +218,9 @@ def _editor(env: Environment, who: Identity, edited: Edited, seen: Seen) -> Resp
     values: dict[str, Any] = {}
     ref = (edited.section, edited.key)
     exists = ref in stored.document.items
+    before = text_of(stored.document, *ref) if exists else starter(edited.section)
     if edited.key:
+        values["opened"] = edited.opened
         values["done"] = confirmation(stored, ref, request.args.get("done", type=whole))
         values["named_by"] = app.changes.named_by(stored, ref)
         values["exists"] = exists
@@ -231,6 +235,7 @@ def _editor(env: Environment, who: Identity, edited: Edited, seen: Seen) -> Resp
         seen=seen,
         home=_home(env, edited, exists=exists),
         proposal=seen.proposal,
+        unsaved=edited.text != (before or "").replace("\r\n", "\n"),
         **drawn(env, edited, stored),
         **values,
     )
