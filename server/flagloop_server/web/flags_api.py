@@ -14,7 +14,7 @@ from flagloop_server import changes, overview
 from flagloop_server.changes import find_item
 from flagloop_server.definitions import definitions
 from flagloop_server.itemtext import dedented
-from flagloop_server.staleness import settled_flags
+from flagloop_server.staleness import Stale, settled_flags
 from flagloop_server.store import StoredDocument, now_ms
 from flagloop_server.store.events import EventTotal
 from flagloop_server.web import application, records, wire
@@ -28,24 +28,29 @@ blueprint = Blueprint("flags", __name__, url_prefix="/api/v1/admin/environments/
 class Wanted(wire.Query, frozen=True):
     """Which flags: every word of `q` in key, description, owner, tags or variants.
 
-    `start` is the place in the list to begin at, 0 for the first.
+    `stale` is yes, no or a reason. `sort` by state puts those first that need a person, by seen
+    and changed the latest. `start` is the place in the list to begin at, 0 for the first.
     """
 
     q: str = ""
     state: Literal["", "live", "canary", "paused", "off", "killed", "stale"] = ""
     owner: str = ""
     tag: str = ""
+    type: Literal["", "boolean", "string", "integer", "number", "json"] = ""
+    stale: Literal["", "yes", "no", "expired", "unused", "settled"] = ""
+    sort: overview.Order = "document"
     start: wire.Number = 0
     limit: wire.Number = wire.PAGE
 
 
 class StaleReason(records.Record, frozen=True):
-    """Why a flag looks ready to be removed, and what that rests on."""
+    """Why a flag looks ready to be removed, what that rests on, and since which `revision`."""
 
     kind: Literal["expired", "unused", "settled"]
     reason: str
     proof: str
     since: int
+    revision: int | None
 
 
 class FlagLine(records.Record, frozen=True):
@@ -168,9 +173,12 @@ def flags(env: str, query: Wanted) -> Flags:
     environment, stored = app.store.environment(env), app.store.document(env)
     parsed, now = definitions(stored), now_ms()
     settled = settled_flags(app.store, stored, parsed)
-    rows = overview.flag_rows(parsed, app.events.last_seen(environment.id), now, settled)
-    wanted = overview.Filter(query.q, query.state, query.owner, query.tag)
-    found = overview.select(rows, wanted)
+    seen = app.events.last_seen(environment.id)
+    rows = overview.flag_rows(parsed, seen, now, settled, stored=stored)
+    wanted = overview.Filter(
+        query.q, query.state, query.owner, query.tag, type=query.type, stale=query.stale
+    )
+    found = overview.ordered(overview.select(rows, wanted), query.sort)
     size = min(query.limit or wire.PAGE, wire.LARGEST_PAGE)
     shown = found[query.start : query.start + size]
     hours = app.events.hours(environment.id, [row.key for row in shown])
@@ -278,8 +286,12 @@ def _line(row: overview.FlagRow, stored: StoredDocument, hours: Sequence[int]) -
         "last_seen_at": row.last_seen_ms,
         "evaluations": sum(hours),
         "hours": list(hours),
-        "stale": [StaleReason(one.kind, one.reason, one.proof, one.since) for one in row.stale],
+        "stale": [_reason(one) for one in row.stale],
     }
+
+
+def _reason(one: Stale) -> StaleReason:
+    return StaleReason(one.kind, one.reason, one.proof, one.since, one.revision)
 
 
 def _rule(rule: overview.RuleRow) -> RuleLine:
