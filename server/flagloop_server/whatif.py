@@ -80,7 +80,8 @@ def what_if(
 ) -> WhatIf:
     """Who of the recorded contexts would get another variant; `now` is in seconds."""
     refs = list(changed)
-    flags = sorted(affected(before, refs) | affected(after, refs))
+    # The same flags as of `before`: only what is in `refs` names others than it did.
+    flags = sorted(affected(after, refs))
     sample, kept = recorded.newest(max(1, BUDGET // (2 * max(1, len(flags)))))
     contexts = [one.context for one in sample]
     rules = (Ruleset(before), Ruleset(after))
