@@ -9,6 +9,7 @@ import contextlib
 import logging
 import sqlite3
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from flagloop_server.store.database import connect
@@ -17,6 +18,9 @@ _LOG = logging.getLogger(__name__)
 
 EVERY_EVENTS = 20_000
 """After about so many events (4 MB)."""
+
+BEHIND = 5
+"""After so many times that number the writer does it: a machine may be too busy for the thread."""
 
 MOST_PAGES = 16_384
 """A write-ahead log of so many pages (64 MB) is begun anew; for that the writer must pause."""
@@ -30,7 +34,7 @@ class Checkpoints:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._events = 0
+        self._events = self._behind = 0
         self._due = threading.Event()
         self._closed = False
         self._long = False
@@ -44,17 +48,21 @@ class Checkpoints:
     def committed(self, writer: sqlite3.Connection, events: int) -> None:
         """On the writer's thread, between transactions."""
         self._events += max(1, events)
-        if self._long:
-            # The thread was here a moment ago, so little is left; then the next write begins anew.
+        self._behind += max(1, events)
+        # Mostly the thread was here a moment ago, so little is left; then the next write begins
+        # anew.
+        if self._long or self._behind >= BEHIND * EVERY_EVENTS:
             self._long = False
             with contextlib.suppress(sqlite3.Error):  # what is committed stays so
-                writer.execute(PASSIVE)
+                self._done(writer.execute(PASSIVE).fetchone())
         if self._events < EVERY_EVENTS:
             return
         self._events = 0
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
+            with contextlib.suppress(RuntimeError):  # no more threads: the writer does it
+                thread.start()
+                self._thread = thread
         self._due.set()
 
     def close(self) -> None:
@@ -76,7 +84,14 @@ class Checkpoints:
     def _move(self) -> None:
         connection = connect(self._path)
         try:
-            _, pages, _ = connection.execute(PASSIVE).fetchone()
+            pages = self._done(connection.execute(PASSIVE).fetchone())
         finally:
             connection.close()
         self._long = pages >= MOST_PAGES
+
+    def _done(self, told: Sequence[int]) -> int:
+        """Take what SQLite says of a checkpoint; the pages of the log."""
+        busy, pages, _ = told
+        if not busy:
+            self._behind = 0
+        return pages

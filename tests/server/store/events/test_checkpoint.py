@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -26,3 +27,23 @@ def test_a_long_log_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     log.close()
     assert grown < 700_000 < moved
     assert not (tmp_path / "events.db-wal").exists()
+
+
+def test_a_log_stays_short_on_a_machine_without_another_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer does it then, and nothing that was committed is refused."""
+
+    def full(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(checkpoint, "EVERY_EVENTS", 100)
+    log = EventLog(tmp_path / "events.db")
+    raw = json.dumps({"events": EVENTS}).encode()
+    log.submit(1, 7, 1_790_000_000_000, decode_batch(raw)).result(30)  # its own thread runs
+    monkeypatch.setattr(threading.Thread, "start", full)
+    for _ in range(150):
+        assert log.submit(1, 7, 1_790_000_000_000, decode_batch(raw)).result(30).accepted == 50
+    assert (tmp_path / "events.db-wal").stat().st_size < 700_000
+    monkeypatch.undo()
+    log.close()
