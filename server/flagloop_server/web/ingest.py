@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 
 from flagloop_server.edge.answers import Refused, error
@@ -18,6 +18,7 @@ from flagloop_server.store.events import (
     TooLargeError,
     decode_batch,
 )
+from flagloop_server.store.events.wire import Lost
 
 
 class Ingest:
@@ -33,7 +34,7 @@ class Ingest:
         """A future of the answer's JSON, done after the commit (or Refused, 503).
 
         `said` is how the sending process introduces itself. Raises Refused itself: 400 for what
-        is no batch, 503 when too much waits.
+        is no batch, 413 for too large a one, 429 when too much waits, 503 when the server stops.
         """
         assert key.environment is not None
         public = key.kind == "client"
@@ -59,19 +60,28 @@ class Ingest:
         except ValueError as problem:
             raise Refused(error(400, f"this is no batch of events: {problem}")) from None
         answer: Future[Mapping[str, object]] = Future()
-        commit.add_done_callback(lambda commit: pass_on(commit, answer))
+
+        def committed(commit: Future[Ack]) -> None:
+            if batch.lost and commit.exception() is None and not commit.result().repeated:
+                self._note(key, batch, batch.lost)
+            pass_on(commit, answer)
+
+        commit.add_done_callback(committed)
         return answer
 
-    def _note(self, key: EdgeKey, batch: Batch) -> None:
-        """Tell who sent the batch, what is in force there and what was lost."""
+    def _note(self, key: EdgeKey, batch: Batch, lost: Iterable[Lost] = ()) -> None:
+        """Tell who sent the batch, what is in force there and what was lost.
+
+        What was lost only once: a batch comes again when it was refused, or its answer got lost.
+        """
         sender = batch.instance
         if self._instances is None or sender is None or key.environment is None:
             return
         who = Introduction(sender.id, sender.host, sender.pid, batch.sdk)
-        lost: Counter[str] = Counter()
-        for one in batch.lost:
-            lost[one.reason] += one.n
-        self._instances.delivered(key.environment, key.id, who, batch.revision, lost)
+        reasons: Counter[str] = Counter()
+        for one in lost:
+            reasons[one.reason] += one.n
+        self._instances.delivered(key.environment, key.id, who, batch.revision, reasons)
 
 
 def _own(batch: Batch, said: bytes | None) -> bool:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import sqlite3
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -145,6 +146,23 @@ def test_a_batch_says_who_sends_and_what_is_in_force_there(presence: Presence) -
     (one,) = presence.instances.all(3)
     assert (one.place, one.sdk, one.revision, one.key) == ("web-1:42", "sdk/1", "k.12", 7)
     assert one.lost == {"queue_full": 5}
+
+
+def test_what_was_lost_counts_once_however_often_its_batch_comes(
+    presence: Presence, log: EventLog
+) -> None:
+    """Not when it is refused, nor when it comes again since its answer got lost."""
+    batch = {"batch": str(uuid.uuid4()), "lost": [{"reason": "queue_full", "n": 2}]}
+    with log._file.write() as connection:
+        connection.execute("ALTER TABLE loss RENAME TO away")
+    with pytest.raises(Refused):
+        presence.post(**batch)
+    with log._file.write() as connection:
+        connection.execute("ALTER TABLE away RENAME TO loss")
+    presence.post(**batch)
+    presence.post(**batch)
+    (one,) = presence.instances.all(3)
+    assert one.lost == {"queue_full": 2}
 
 
 def test_what_only_says_who_is_there_costs_no_commit(presence: Presence, log: EventLog) -> None:

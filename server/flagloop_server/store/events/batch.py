@@ -91,11 +91,15 @@ class Batch(NamedTuple):
 
 
 class Ack(NamedTuple):
-    """What became of a batch; `rejected` has the index of an event and what is wrong with it."""
+    """What became of a batch; `rejected` has the index of an event and what is wrong with it.
+
+    `repeated` is whether the batch had come before, so that nothing but new events was taken.
+    """
 
     accepted: int
     duplicate: int
     rejected: tuple[tuple[int, str], ...]
+    repeated: bool = False
 
     def to_mapping(self) -> dict[str, Any]:
         """The answer's JSON form."""

@@ -273,29 +273,39 @@ class EventLog:
         return group
 
     def _write_group(self) -> None:
-        """Commit what waits; runs on the writer thread, once for each submit."""
+        """Write what waits; runs on the writer thread, once for each submit."""
         group = self._take()
         if not group:
             return  # an earlier run took it along
         try:
-            stored = self._commit(group)
-        except sqlite3.Error as error:
-            # What came meanwhile would fail as well, and its senders wait.
-            with self._lock:
-                group += self._queue
-                self._queue.clear()
-            self._fail(group, error)
-        else:
-            self._finish(stored, group)
+            self._write(group)
         finally:
             # the sender must never wait in vain, whatever went wrong
             for one in group:
                 if not one.future.done():
                     one.future.set_exception(sqlite3.OperationalError("the batch was not written"))
+
+    def _write(self, group: list[Waiting]) -> None:
+        """Commit, give the room back, then tell the senders, who may have more to send."""
+        failure: sqlite3.Error | None = None
+        stored: list[Stored] = []
+        try:
+            stored = self._commit(group)
+        except sqlite3.Error as error:
+            failure = error
+            # What came meanwhile would fail as well, and its senders wait.
+            with self._lock:
+                group += self._queue
+                self._queue.clear()
+        finally:
             with self._lock:
                 for one in group:
                     for room in self._rooms(one):
                         room.leave(one.job.batch)
+        if failure is None:
+            self._finish(stored, group)
+        else:
+            self._fail(group, failure)
 
     def _commit(self, group: Sequence[Waiting]) -> list[Stored]:
         jobs = [(one.job, one.columns) for one in group]

@@ -22,6 +22,9 @@ DAY = 24 * HOUR
 LATEST = 2 * DAY
 """A count that comes later than so counts as of now."""
 
+MOST = 10**15
+"""No sum of counts grows over this, whatever is sent: those of a day could not be added up."""
+
 _COLUMNS = 20
 _PLACES = ",(?,?,nullif(?,-1)," + "?," * 5 + ",".join(["nullif(?,'')"] * 12) + ")"
 _INTO = (
@@ -34,9 +37,10 @@ _EVENT, _EVENTS = (_INTO + (_PLACES * rows)[1:] for rows in (1, _AT_ONCE))
 """So many rows with one call of SQLite: with a call for each the writer would wait as often for
 the interpreter's lock, behind threads that decode. And no None and no bytes among the columns:
 sqlite3 looks for an adapter of each of those, which takes longer than the whole insert."""
+_ADD = f"ON CONFLICT DO UPDATE SET n = min(n + excluded.n, {MOST})"
 _COUNT = (
-    "INSERT INTO count_{0} (environment_id, {0}, flag, variant, rule, reason, n)"
-    " VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET n = n + excluded.n"
+    "INSERT INTO count_{0} (environment_id, {0}, flag, variant, rule, reason, n)"  # noqa: S608
+    " VALUES (?,?,?,?,?,?,?) " + _ADD
 )
 _COUNT_MINUTE, _COUNT_HOUR = _COUNT.format("minute"), _COUNT.format("hour")
 
@@ -91,8 +95,9 @@ def write_batches(
 ) -> list[Stored]:
     """Write batches, each with its columns; a repeated one adds only events that are not there."""
     fresh = _write_events(connection, jobs)
-    for job, _ in jobs:
-        if _is_new(connection, job):
+    new = [_is_new(connection, job) for job, _ in jobs]
+    for (job, _), is_new in zip(jobs, new, strict=True):
+        if is_new:
             batch = job.batch
             named = {one.flag for one in batch.counts} | {
                 one.flag for one in batch.lost if one.flag
@@ -104,9 +109,13 @@ def write_batches(
         _write_instance(connection, job)
     _write_event_hours(connection, jobs, fresh, names)
     return [
-        Stored(job, Ack(len(new), len(job.batch.rows) - len(new), job.batch.rejected), new)
-        for (job, _), new in zip(jobs, fresh, strict=True)
+        Stored(job, _ack(job.batch, len(rows), repeated=not is_new), rows)
+        for (job, _), rows, is_new in zip(jobs, fresh, new, strict=True)
     ]
+
+
+def _ack(batch: Batch, accepted: int, *, repeated: bool) -> Ack:
+    return Ack(accepted, len(batch.rows) - accepted, batch.rejected, repeated)
 
 
 def _is_new(connection: sqlite3.Connection, job: Job) -> bool:
@@ -211,9 +220,8 @@ def _write_losses(
 ) -> None:
     # Not by instance, which nobody asks for: each start of a process would add rows.
     connection.executemany(
-        "INSERT INTO loss (environment_id, instance, reason, flag, variant, n, at)"
-        " VALUES (?,'',?,?,?,?,?)"
-        " ON CONFLICT DO UPDATE SET n = n + excluded.n, at = max(at, excluded.at)",
+        "INSERT INTO loss (environment_id, instance, reason, flag, variant, n, at)"  # noqa: S608
+        f" VALUES (?,'',?,?,?,?,?) {_ADD}, at = max(at, excluded.at)",
         [
             (job.environment, *names.admit_loss(connection, job.environment, loss), n, job.received)
             for loss, n in lost

@@ -25,6 +25,7 @@ from flagloop_server.store.events import (
     decode_batch,
     writing,
 )
+from flagloop_server.store.events.names import MOST_OUTCOMES
 from flagloop_server.store.events.room import Limits
 
 NOW = 1_800_000_000_000
@@ -128,7 +129,7 @@ def test_a_repeated_batch_counts_once(log: EventLog) -> None:
     }
     one = exposure("u-1")
     assert send(log, one, **words) == Ack(1, 0, ())
-    assert send(log, one, **words) == Ack(0, 1, ())
+    assert send(log, one, **words) == Ack(0, 1, (), repeated=True)
     assert log.usage(1)["f"].today == 5
     assert [(loss.reason, loss.n) for loss in log.losses(1)] == [("full", 3)]
     assert len(log.contexts(1)) == 1
@@ -280,6 +281,42 @@ def test_a_full_queue_is_said_at_once(log: EventLog) -> None:
     assert sum(future.result(60).accepted for future in futures) == len(futures)
     assert log.stats().refused == 1
     assert send(log, exposure("later")).accepted == 1
+
+
+def test_who_has_his_answer_may_send_the_next_at_once(tmp_path: Path) -> None:
+    """A batch of half the room is written, so it takes none when its sender hears of that."""
+    log = EventLog(tmp_path / "small.db", limits=Limits(events=3))
+    refused: list[BusyError] = []
+    done = threading.Event()
+
+    def next_one(future: Any) -> None:
+        try:
+            log.submit(1, 7, NOW, batch(*(event("u-2") for _ in range(3))))
+        except BusyError as busy:
+            refused.append(busy)
+        done.set()
+
+    first = log.submit(1, 7, NOW, batch(*(event("u-1") for _ in range(3))))
+    first.add_done_callback(next_one)
+    assert done.wait(30)
+    log.close()
+    assert refused == []
+
+
+def test_no_count_is_too_large_for_the_sum_of_a_day(log: EventLog, tmp_path: Path) -> None:
+    """SQLite gives up at 2**63: one public key could take the pages of a flag away."""
+    row = {"flag": "f", "variant": "a", "n": 10**12}
+    lost = {"reason": "full", "n": 10**12}
+    send(log, counts=[row, {**row, "variant": "b"}], lost=[lost])
+    with sqlite3.connect(tmp_path / "events.db") as other:
+        for table in ("count_minute", "count_hour", "loss"):
+            other.execute(f"UPDATE {table} SET n = ?", (writing.MOST - 1,))
+    other.close()
+    send(log, counts=[row, {**row, "variant": "b"}], lost=[lost])
+    assert log.hours(1, ["f"])["f"][-1] == 2 * writing.MOST
+    assert log.usage(1, "f")["f"].by_variant == {"a": writing.MOST, "b": writing.MOST}
+    assert [loss.n for loss in log.losses(1)] == [writing.MOST]
+    assert 24 * MOST_OUTCOMES * writing.MOST < 2**63
 
 
 @pytest.mark.parametrize("limits", [Limits(events=3), Limits(size=100)])
