@@ -8,7 +8,7 @@ from flask import redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from flagloop.errors import ConfigError
-from flagloop_server.store import EVERYWHERE, KeyKind, Role
+from flagloop_server.store import EVERYWHERE, KeyKind, Role, now_ms
 from flagloop_server.web import application
 from flagloop_server.web.identity import known, public_url, require, require_server_admin
 from flagloop_server.web.pages.frame import blueprint, enter, page, visible
@@ -18,6 +18,17 @@ KINDS = {
     "client": "sends events only, may be public",
     "admin": "changes flags from the command line or by REST; secret",
 }
+LASTS = {
+    "": "until revoked; admin: 90 days",
+    "7": "7 days",
+    "30": "30 days",
+    "90": "90 days",
+    "365": "a year",
+}
+"""For how many days a key is good."""
+
+DAY_MS = 86_400_000
+
 ROLES = {"viewer": "sees", "editor": "changes flags", "admin": "also keys, people, environments"}
 
 
@@ -31,7 +42,16 @@ def keys(environment: str) -> ResponseReturnValue:
 def _keys(environment: str, **values: Any) -> ResponseReturnValue:
     env, _ = enter("admin", environment)
     listed = application().store.keys(environment, revoked=True)
-    return page("keys.html", env, keys=listed, kinds=KINDS, roles=ROLES, url=public_url(), **values)
+    return page(
+        "keys.html",
+        env,
+        keys=listed,
+        kinds=KINDS,
+        roles=ROLES,
+        lasts=LASTS,
+        url=public_url(),
+        **values,
+    )
 
 
 @blueprint.post("/environments/<environment>/keys")
@@ -42,12 +62,16 @@ def create_key(environment: str) -> ResponseReturnValue:
     if kind not in KINDS:
         raise ConfigError(f"no kind of key '{kind}'; there are {', '.join(KINDS)}")
     role = cast("Role", request.form.get("role", "editor")) if kind == "admin" else None
+    lasts = request.form.get("lasts", "")
+    if lasts not in LASTS:
+        raise ConfigError(f"no time '{lasts}'; there are {', '.join(filter(None, LASTS))} (days)")
     made, secret = application().store.create_key(
         environment,
         cast("KeyKind", kind),
         request.form.get("name", "").strip(),
         who.actor,
         role=role,
+        expires_at=now_ms() + int(lasts) * DAY_MS if lasts else None,
     )
     return _keys(environment, made=made, secret=secret)
 
@@ -143,7 +167,7 @@ def _asked_roles() -> dict[str, Role]:
 
 @blueprint.post("/people/<email>")
 def change_person(email: str) -> ResponseReturnValue:
-    """Give a role, take one, make a new setup link, disable, enable."""
+    """Give a role, take one, make a new setup link, end all sessions, disable, enable."""
     who = require_server_admin()
     auth = application().auth
     user = auth.user(email)
@@ -157,6 +181,8 @@ def change_person(email: str) -> ResponseReturnValue:
         case "link":
             token = auth.setup_link(user.id)
             return _people(invited=user, link=f"{public_url()}/setup/{token}")
+        case "sign-out":
+            auth.sign_out_everywhere(user.id, who.actor)
         case "disable":
             auth.disable_user(email, who.actor)
         case "enable":
