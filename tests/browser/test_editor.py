@@ -137,6 +137,35 @@ def test_rules_are_ordered_by_buttons_and_by_dragging(
     assert "# a first look" in text()
 
 
+def test_the_keyboard_stays_where_it_is(driver: Chrome, scene: Scene, tools: Any) -> None:
+    """New cards take the focus from nobody: not from a field, a button or a heading."""
+    text = editor(driver, scene, tools, "by_keys")
+    fill(driver, "c:rules:0:share:set", "6")
+    tools.until(lambda: "share: 6%" in text(), "the share")
+    tools.until(lambda: driver.switch_to.active_element.tag_name == "summary", "the next stop")
+    named(driver, "a split").send_keys(Keys.ENTER)
+    tools.until(lambda: "split: {" in text(), "the split")
+    tools.until(lambda: driver.switch_to.active_element.text == "a split", "the button")
+
+
+def test_undo_takes_back_one_change_after_the_other(
+    driver: Chrome, scene: Scene, tools: Any
+) -> None:
+    """Also what was typed into the text after a card's change."""
+    text = editor(driver, scene, tools, "step_by_step")
+    first = text()
+    fill(driver, "c:rules:0:share:set", "6")
+    tools.until(lambda: "share: 6%" in text(), "the share")
+    second = text()
+    driver.find_element(By.ID, "text").send_keys(Keys.CONTROL + Keys.END)
+    driver.find_element(By.ID, "text").send_keys("  tags: [a]\n")
+    tools.until(lambda: driver.find_element(By.ID, "c:tags:set").get_attribute("value"), "the tag")
+    press(driver, tools, "Undo last change")
+    assert text() == second
+    press(driver, tools, "Undo last change")
+    assert text() == first
+
+
 def test_the_weights_of_a_split_are_summed_while_one_types(
     driver: Chrome, scene: Scene, tools: Any
 ) -> None:

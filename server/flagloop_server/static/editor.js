@@ -6,6 +6,7 @@ import { startUnsaved } from "./unsaved.js";
 
 const QUIET = 350;
 const LONGEST_UNDO = 100;
+const STOPS = "input, select, textarea, button, summary, a[href]";
 
 const desk = document.querySelector("[data-editor]");
 const text = document.getElementById("text");
@@ -19,6 +20,8 @@ const before = [];
 let asked = 0;
 let waiting = 0;
 let refused = false;
+let pressed = null;
+let settled = text?.value;
 let line = Promise.resolve();
 
 function say(message) {
@@ -53,18 +56,30 @@ function outdated() {
   document.querySelector("[data-proposal]").hidden = true;
 }
 
-function remember() {
-  if (before.at(-1) === text.value) return;
-  before.push(text.value);
+function remember(was) {
+  if (before.at(-1) === was) return;
+  before.push(was);
   if (before.length > LONGEST_UNDO) before.shift();
   if (undo) undo.hidden = false;
 }
 
-// The caret stays where it is; where that place is gone it goes where the step left off. What was
-// typed into a field that is not sent yet survives the new cards.
+// Where an element without an id stands: the how manyth of those in the nearest one with an id.
+function placeOf(one) {
+  const holder = one.closest("[id]");
+  const index = [...holder.querySelectorAll(STOPS)].indexOf(one);
+  return () => {
+    const found = document.getElementById(holder.id)?.querySelectorAll(STOPS)[index];
+    return found?.textContent === one.textContent ? found : null;
+  };
+}
+
+// The caret stays where it is; where that place is gone, and after a button was pressed, it goes
+// where the step left off. What was typed into a field that is not sent yet survives the new cards.
 function draw(html, focus) {
   const active = cards.contains(document.activeElement) ? document.activeElement : null;
   const { id = "", value, selectionStart: at, defaultValue } = active ?? {};
+  const stays = active && !id && (active !== pressed || active.matches(".choice"));
+  const stay = stays ? placeOf(active) : () => null;
   const label = active?.getAttribute("aria-label");
   const open = new Map(
     [...cards.querySelectorAll("[data-keep]")].map((one) => [one.dataset.keep, one.open]),
@@ -72,7 +87,7 @@ function draw(html, focus) {
   cards.innerHTML = html;
   for (const one of cards.querySelectorAll("[data-keep]"))
     one.open = open.get(one.dataset.keep) ?? one.open;
-  const again = id && document.getElementById(id);
+  const again = id ? document.getElementById(id) : stay();
   if (again) {
     if (active.matches("input, textarea") && value !== defaultValue) {
       again.value = value;
@@ -95,8 +110,8 @@ function draw(html, focus) {
 function take(answer, steps, sent) {
   const changed = answer.text !== text.value;
   if (steps.length && changed && text.value === sent) {
-    remember();
-    text.value = answer.text;
+    remember(text.value);
+    settled = text.value = answer.text;
     outdated();
   }
   lines.show(answer.problems);
@@ -166,7 +181,9 @@ function startCards() {
   });
   cards.addEventListener("click", (event) => {
     const button = event.target.closest("button[data-do]");
-    if (button) send([stepOf(button, button.dataset.value ?? "")]);
+    if (!button) return;
+    pressed = button;
+    send([stepOf(button, button.dataset.value ?? "")]);
   });
   cards.addEventListener("input", (event) => {
     const split = event.target.closest("[data-split]");
@@ -182,11 +199,18 @@ function startText() {
   let timer;
   text.addEventListener("input", () => {
     outdated();
+    if (!timer) remember(settled);
     clearTimeout(timer);
-    timer = setTimeout(() => send([]), QUIET);
+    timer = setTimeout(() => {
+      timer = 0;
+      settled = text.value;
+      send([]);
+    }, QUIET);
   });
   undo?.addEventListener("click", () => {
-    if (before.length) text.value = before.pop();
+    clearTimeout(timer);
+    timer = 0;
+    if (before.length) settled = text.value = before.pop();
     undo.hidden = !before.length;
     outdated();
     lines.draw();
