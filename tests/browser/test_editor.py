@@ -262,6 +262,20 @@ def test_a_new_flag_is_made_in_cards_alone(driver: Chrome, scene: Scene, tools: 
     tools.until(lambda: "Added made_in_cards." in shown(driver), "the flag's page")
 
 
+def test_the_editor_leaves_the_frame_as_it_is(driver: Chrome, scene: Scene, tools: Any) -> None:
+    """Its style sheet is for its cards: the navigation stands where it stands on other pages."""
+    places = (
+        "return [...document.querySelectorAll('header nav *')].map("
+        "one => { const {y, height} = one.getBoundingClientRect(); return [y, height] })"
+    )
+    url = tools.add_flag(scene, "in_frame")
+    driver.get(url)
+    expected = driver.execute_script(places)
+    assert expected
+    driver.get(f"{url}/edit")
+    assert driver.execute_script(places) == expected
+
+
 def test_the_cards_work_at_the_width_of_a_phone(driver: Chrome, scene: Scene, tools: Any) -> None:
     """Buttons are large enough for a thumb, and the way on stays in sight."""
     tools.size(driver, 390)

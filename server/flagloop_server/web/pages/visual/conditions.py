@@ -34,11 +34,11 @@ OPERATORS = (
     ("semver_lte", "is at most version"),
     ("in_cidr", "is in network"),
     ("matches", "matches RE2"),
-    ("eq_ci", "is, in any case"),
-    ("in_ci", "is one of, in any case"),
-    ("contains_ci", "contains, in any case"),
-    ("starts_with_ci", "starts with, in any case"),
-    ("ends_with_ci", "ends with, in any case"),
+    ("eq_ci", "is, any case"),
+    ("in_ci", "is one of, any case"),
+    ("contains_ci", "contains, any case"),
+    ("starts_with_ci", "starts with, any case"),
+    ("ends_with_ci", "ends with, any case"),
 )
 """The words of the document with what they are called."""
 
