@@ -24,26 +24,26 @@ def file(root: Path, tmp_path: Path, place: Any) -> Path:
 def editor(place: Any, browser: Any, flag: str) -> tuple[str, str]:
     """Open a flag's text in the editor: the text, and the revision that it was opened at."""
     page = browser.get(f"/environments/{place.name}/flags/{flag}/edit").text
-    text = re.search(r"<textarea[^>]*>\n(.*?)</textarea>", page, re.S)
+    text = re.search(r'<textarea[^>]* name="text"[^>]*>\n(.*?)</textarea>', page, re.S)
     opened = re.search(r'name="opened" value="(\d+)"', page)
     assert text is not None
     assert opened is not None
     return html.unescape(text[1]), opened[1]
 
 
-def save(place: Any, browser: Any, flag: str, text: str, opened: str) -> Any:
-    """Look at the preview, then save; browsers send CRLF."""
-    fields = {"flag": flag, "text": text.replace("\n", "\r\n"), "opened": opened}
+def save(place: Any, browser: Any, flag: str, text: str, opened: str, **more: str) -> Any:
+    """Look at the preview, then save with what `more` the form asks; browsers send CRLF."""
+    fields = {"section": "flags", "key": flag, "text": text.replace("\n", "\r\n"), "opened": opened}
     preview = browser.post(f"/environments/{place.name}/reports/edit", **fields)
     assert f"Save in {place.name}" in preview.text
-    return browser.post(f"/environments/{place.name}/edit", **fields)
+    return browser.post(f"/environments/{place.name}/edit", **fields, **more)
 
 
-def edit(place: Any, browser: Any, flag: str, old: str, new: str) -> Any:
+def edit(place: Any, browser: Any, flag: str, old: str, new: str, **more: str) -> Any:
     """Change one place of a flag's text on its page."""
     text, opened = editor(place, browser, flag)
     assert text.count(old) == 1
-    return save(place, browser, flag, text.replace(old, new), opened)
+    return save(place, browser, flag, text.replace(old, new), opened, **more)
 
 
 def replaced(text: str, *pairs: tuple[str, str]) -> str:
@@ -152,14 +152,14 @@ def test_an_edit_on_a_page_reaches_the_application(
     """What the page previewed is what the SDK serves a poll later."""
     client, browser = place.client(), place.browser()
     assert client.value("headline", {"key": "u-1"}, "") != "Ship it"
-    edit(
-        place,
-        browser,
-        "headline",
-        "split: {long: 50%, short: 50%}",
-        "split: {long: 0%, short: 100%}",
-    )
-    edit(place, browser, "headline", "short: Ship with confidence", "short: Ship it")
+    edits = [
+        ("split: {long: 50%, short: 50%}", "split: {long: 0%, short: 100%}"),
+        ("short: Ship with confidence", "short: Ship it"),
+    ]
+    for old, new in edits:
+        # The experiment runs: whoever disturbs it must mean it.
+        assert edit(place, browser, "headline", old, new).status_code == 409
+        assert edit(place, browser, "headline", old, new, force="1", reason="it is over").ok
     served = {f"u-{n}" for n in range(300)}
     assert until(
         lambda: (
