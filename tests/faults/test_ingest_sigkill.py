@@ -11,7 +11,7 @@ from typing import Any
 
 import requests
 
-ROUNDS = 20
+ROUNDS = 10
 BATCH = 25
 ACKNOWLEDGED_BEFORE_KILL = 4
 
