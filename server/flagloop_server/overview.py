@@ -5,6 +5,7 @@ Pure: frozen definitions and counts in, frozen rows out. Times are epoch millise
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args
@@ -197,7 +198,8 @@ def _states(document: Document) -> dict[str, State]:
 def select(rows: Iterable[FlagRow], wanted: Filter) -> list[FlagRow]:
     """The rows that the filter asks for; every word of its text must occur somewhere."""
     words = wanted.text.casefold().split()
-    return [row for row in rows if _matches(row, wanted) and _contains(row, words)]
+    found = [row for row in rows if _matches(row, wanted)]
+    return [row for row in found if _contains(row, words)] if words else found
 
 
 def ordered(rows: Sequence[FlagRow], order: Order) -> list[FlagRow]:
@@ -232,11 +234,8 @@ def _contains(row: FlagRow, words: Sequence[str]) -> bool:
 
 def summary(rows: Sequence[FlagRow]) -> str:
     """`42 live, 1 canary, 3 off, 1 killed, 5 stale`; states that none has are left out."""
-    parts = []
-    for state in ("live", "canary", "paused", "off", "killed"):
-        number = sum(row.state == state for row in rows)
-        if number:
-            parts.append(f"{number:,} {state}")
+    states = Counter(row.state for row in rows)
+    parts = [f"{states[state]:,} {state}" for state in STATES if states[state]]
     stale = sum(bool(row.stale) for row in rows)
     if stale:
         parts.append(f"{stale:,} stale")

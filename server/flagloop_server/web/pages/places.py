@@ -19,7 +19,7 @@ KINDS = {
     "admin": "changes flags from the command line or by REST; secret",
 }
 LASTS = {
-    "": "until revoked; admin: 90 days",
+    "": "the default",
     "7": "7 days",
     "30": "30 days",
     "90": "90 days",
