@@ -33,9 +33,17 @@ def announced() -> int:
 
 def unannounced() -> int:
     """A fork in C that tells Python of the child alone, as uWSGI's does under Python 3.11."""
-    child = int(ctypes.PyDLL(None).fork())
-    if child == 0:
-        ctypes.pythonapi.PyOS_AfterFork_Child()
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1000)
+    try:
+        # From here on no thread asks for the interpreter's lock: between the two calls, which are
+        # one in C, the child would give it to a thread that it does not have, and wait for ever.
+        threading.Event().wait(0.05)
+        child = int(ctypes.PyDLL(None).fork())
+        if child == 0:
+            ctypes.pythonapi.PyOS_AfterFork_Child()
+    finally:
+        sys.setswitchinterval(before)
     return child
 
 
