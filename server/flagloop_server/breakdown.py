@@ -62,7 +62,7 @@ def breakdowns(
 def _broken_down(
     name: str, contexts: Sequence[Mapping[str, Any]], moved: Sequence[bool]
 ) -> Breakdown | None:
-    values = [_value(context.get(name)) for context in contexts]
+    values = _values(contexts, name)
     total = Counter(values)
     if not 1 < len(total) <= MOST_VALUES:
         return None
@@ -86,6 +86,23 @@ def _difference(moves: Counter[str], total: Counter[str]) -> float:
     return 0.5 * sum(
         abs(moves[value] / moving - (n - moves[value]) / staying) for value, n in total.items()
     )
+
+
+def _values(contexts: Sequence[Mapping[str, Any]], name: str) -> list[str]:
+    """The attribute of each context as text; each value is written only once."""
+    written: dict[tuple[type, Any], str] = {}
+    values = []
+    for context in contexts:
+        value = context.get(name)
+        if isinstance(value, list | dict):
+            values.append(_value(value))
+            continue
+        key = (type(value), value)
+        text = written.get(key)
+        if text is None:
+            text = written[key] = _value(value)
+        values.append(text)
+    return values
 
 
 def _value(value: Any) -> str:

@@ -38,3 +38,11 @@ def test_the_first_groups_are_shown_and_the_others_counted() -> None:
     assert len(found.groups) == MOST_GROUPS
     assert found.others == 9 - MOST_GROUPS
     assert found.difference > 0.99
+
+
+def test_equal_values_of_other_types_are_told_apart() -> None:
+    """1, 1.0 and true are other values, and what is neither text nor number is a list."""
+    contexts = [{"a": value} for value in (1, 1.0, True, "1", [1], {"b": 1}, None)]
+    (found,) = breakdowns(contexts, [True] * len(contexts), ["a"])
+    shown = {group.value: group.n for group in found.groups}
+    assert shown == {"(a list)": 2, '"1"': 1, "(missing)": 1, "1": 1, "1.0": 1, "true": 1}

@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from flagloop.evaluation.decision import ErrorCode
 from flagloop_server.store.events.live import Followed
 from flagloop_server.store.events.writing import HOUR, RING
@@ -108,6 +110,9 @@ class EventRow:
     value: float | None
     units: dict[str, str] | None
     data: dict[str, Any] | None
+
+
+_CONTEXT = msgspec.json.Decoder(dict[str, Any])
 
 
 class _Tally:
@@ -228,7 +233,7 @@ def contexts(connection: sqlite3.Connection, environment: int, limit: int) -> li
         "SELECT at, body, revision FROM context WHERE environment_id = ? ORDER BY n DESC LIMIT ?",
         (environment, min(limit, RING)),
     )
-    return [RecordedContext(row["at"], json.loads(row["body"]), row["revision"]) for row in rows]
+    return [RecordedContext(at, _CONTEXT.decode(body), revision) for at, body, revision in rows]
 
 
 def losses(connection: sqlite3.Connection, environment: int) -> list[Loss]:
