@@ -12,7 +12,9 @@ from flagloop.document.definition import Document
 from flagloop.document.problem import Problem
 from flagloop.document.schema import FLAG_WORDS, RULE_WORDS, read_document, read_item
 from flagloop_server.web.pages.visual import Known, flag_cards, known_in, segment_card
+from flagloop_server.web.pages.visual.board import TERMS
 from flagloop_server.web.pages.visual.rules import remaining
+from flagloop_server.web.pages.words import GLOSSARY
 
 json_values = st.recursive(
     st.one_of(
@@ -112,3 +114,8 @@ def test_fields_offer_what_the_document_and_contexts_have() -> None:
     assert found.values == {"n": ('"1"', "1")}
     assert found.flags == {"f": ("on", "off")}
     assert found.layers == {"e": "draft; it holds 0% to 50% of layer page"}
+
+
+def test_labels_are_explained_by_terms_of_the_glossary() -> None:
+    """By its own words, so each is there."""
+    assert set(TERMS.values()) <= set(GLOSSARY)

@@ -16,6 +16,7 @@ GLOSSARY: dict[str, str] = {
     "share": "The part of the matching units that a rule takes; the others fall through to the "
     "next rule.",
     "split": "The weights among the variants that a rule serves.",
+    "salt": "What is mixed into the division of units; while it stays, each keeps its place.",
     "segment": "A named condition that several rules can use.",
     "layer": "Experiments of one layer never share a unit: each holds its own range.",
     "holdout": "Units that always get the default, so that the sum of all changes can be measured.",
@@ -32,6 +33,8 @@ GLOSSARY: dict[str, str] = {
     "rollout": "A share that climbs by stages, watched by guardrails.",
     "stage": "The percentage of a rollout that is in force.",
     "guardrail": "A metric that must not get worse while a rollout or an experiment runs.",
+    "harm budget": "The chance that a harmless rollout is rolled back, over all looks at all of "
+    "its guardrails.",
     "metric": "How events become one number for each unit.",
     "document": "All definitions of one environment, as one YAML text.",
     "revision": "The number of a state of the document; each change makes the next one.",

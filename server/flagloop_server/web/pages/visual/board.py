@@ -18,6 +18,22 @@ WIDE = 60
 """Characters from which on a list gets several lines."""
 
 
+TERMS = {
+    "Share of them": "share",
+    "Experiment": "experiment",
+    "Default": "default",
+    "Off": "off",
+    "Unit": "unit",
+    "Salt": "salt",
+    "Holdout": "holdout",
+    "Log with exposures": "exposure",
+    "Stages": "stage",
+    "Guardrails": "guardrail",
+    "Harm budget": "harm budget",
+}
+"""Label -> the term of the glossary that explains it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """One input: `path` is its place in the item, `do` and `kind` make the step of its change.
@@ -44,6 +60,11 @@ class Field:
     def address(self) -> str:
         """The path as JSON."""
         return json.dumps(self.path)
+
+    @property
+    def term(self) -> str:
+        """The term of the glossary that explains it, if any does."""
+        return TERMS.get(self.label, "")
 
     @property
     def rows(self) -> int:
