@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar
 
 from flagloop.errors import TransportError
+
+_T = TypeVar("_T")
 
 MOST = 4
 """Reports on their way at once. Behind a server that hangs the next envelope tells the rest."""
@@ -46,9 +48,7 @@ class Presence:
         self._threads = tuple(one for one in self._threads if one.is_alive())
         if len(self._threads) >= MOST:
             return
-        thread = threading.Thread(
-            target=self._confirm, args=(revision,), name="flagloop-confirm", daemon=True
-        )
+        thread = _tell("flagloop-confirm", self._server.confirm, revision)
         with contextlib.suppress(RuntimeError):  # no more threads, or the interpreter ends
             thread.start()
             self._threads = (*self._threads, thread)
@@ -61,14 +61,28 @@ class Presence:
         if self._left:
             return True
         self._left = True
-        if timeout > 0:
-            with contextlib.suppress(TransportError):
-                self._server.farewell(min(timeout, FAREWELL))
+        seconds = min(timeout, FAREWELL)
+        if seconds <= 0:
+            return True
+        # On a thread, since to look up the server's name has no time limit.
+        thread = _tell("flagloop-farewell", self._server.farewell, seconds)
+        try:
+            thread.start()
+        except RuntimeError:  # Python 3.12 starts none while the interpreter ends
+            thread.run()
+        else:
+            thread.join(seconds)
         return True
 
-    def _confirm(self, revision: str) -> None:
+
+def _tell(name: str, say: Callable[[_T], None], word: _T) -> threading.Thread:
+    """A thread that says it; who does not hear it is not told again."""
+
+    def run() -> None:
         with contextlib.suppress(TransportError):
-            self._server.confirm(revision)
+            say(word)
+
+    return threading.Thread(target=run, name=name, daemon=True)
 
 
 def worth_telling(

@@ -10,6 +10,7 @@ import pytest
 
 from flagloop import Client, TransportError
 from flagloop.sync.presence import MOST, Presence, worth_telling
+from flagloop.sync.transport import Transport
 
 Until = Callable[[Callable[[], Any]], None]
 
@@ -23,6 +24,7 @@ class Server:
     def __init__(self) -> None:
         self.heard: list[str] = []
         self.left = 0
+        self.gone = False
         self.away = False
         self.free = threading.Event()
         self.free.set()
@@ -38,6 +40,8 @@ class Server:
         """The last report."""
         assert 0 <= seconds <= 0.5
         self.left += 1
+        self.free.wait(10)
+        self.gone = True
         if self.away:
             raise TransportError("nobody there")
 
@@ -117,6 +121,15 @@ def test_a_process_leaves_once_and_says_nothing_after() -> None:
     presence.close(3.0)
     presence.confirm("k.1")
     assert (server.left, server.heard) == (1, [])
+
+
+def test_a_goodbye_that_hangs_does_not_hold_the_end_of_a_process() -> None:
+    """As where the server's name cannot be looked up, for which nothing sets a time limit."""
+    server = Server()
+    server.free.clear()
+    assert Presence(server).close(0.05)
+    assert (server.left, server.gone) == (1, False)
+    server.free.set()
 
 
 class Told:
@@ -208,13 +221,10 @@ def test_closing_says_goodbye(client: Client, told: Told) -> None:
 
 def test_who_never_spoke_to_the_server_says_no_goodbye(flags: Any, told: Told) -> None:
     """A client that was only made costs nothing at its end."""
-    flags.stream = flags.polled = flags.held_head
-    client = Client(flags.url, key="fl_srv_x")
-    assert client._presence is not None
-    assert client._transport is not None
-    client._refresh.stop(0)
-    client._transport._introduced = 0
-    client._presence.close(1.0)
-    flags.released.set()
+    transport = Transport(flags.url, "fl_srv_x", lambda: {"id": "i-1"})
+    Presence(transport).close(1.0)
     assert told.all == []
-    client.close(1)
+    transport.confirm("k.1")
+    Presence(transport).close(5.0)
+    transport.close()
+    assert told.all == [('"k.1"', told.all[0][1]), (None, f"{told.all[0][1]}; leaves")]
