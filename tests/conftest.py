@@ -73,7 +73,7 @@ class ServerProcess:
         self._ready = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        self._ready.wait(30)
+        self._ready.wait(90)  # its imports alone take a second of a CPU; its end is seen at once
         if not self.url:
             self.kill()
             raise AssertionError("the server did not start:\n" + "\n".join(self.said))
