@@ -5,7 +5,6 @@ from flagloop_server.drafts.draft import (
     Draft,
     edit_draft,
     read_draft,
-    replace_draft,
     rewritten,
 )
 from flagloop_server.drafts.merging import Clash, Merged, Side, merge_texts
@@ -21,6 +20,5 @@ __all__ = [
     "edit_draft",
     "merge_texts",
     "read_draft",
-    "replace_draft",
     "rewritten",
 ]

@@ -124,12 +124,6 @@ def _make(work: Work, step: Step) -> None:
         raise steps.refused(message, step.path) from None
 
 
-def replace_draft(desk: Desk, text: str, mapping: dict[str, Any]) -> Draft:
-    """Give the text another meaning; only the lines that differ in meaning change."""
-    before = read_draft(desk, text)
-    return before if before.mapping is None else _written(desk, before, Work(mapping))
-
-
 def _written(desk: Desk, before: Draft, work: Work) -> Draft:
     text, anew = rewritten(before.section, before.key, before.text, work.item)
     if work.key not in ("", before.key):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from flagloop.document.problem import errors
 from flagloop.document.yamlwrite import flow_text, item_text
 from flagloop.errors import DocumentError
-from flagloop_server.drafts import Desk, Step, edit_draft, read_draft, replace_draft
+from flagloop_server.drafts import Desk, Step, edit_draft, read_draft, rewritten
 from flagloop_server.web.pages.visual import Field, Known, flag_cards
 
 Desks = Callable[..., Desk]
@@ -29,6 +29,7 @@ tests = st.one_of(
     st.fixed_dictionaries({"ne": constants}),
     st.fixed_dictionaries({"gt": st.integers(0, 9), "lte": st.integers(10, 20)}),
     st.fixed_dictionaries({"exists": st.booleans()}),
+    st.fixed_dictionaries({"matches": st.sampled_from(["^a{1,2}$", ["^a{1,2}$", "b, c"]])}),
     st.fixed_dictionaries({"ends_with": st.lists(st.sampled_from(["a", "b,c", "1"]), min_size=1)}),
 )
 leaves = st.dictionaries(st.sampled_from(["plan", "country", "age", "a b"]), tests, max_size=2)
@@ -92,11 +93,12 @@ def test_a_mapping_becomes_text_and_comes_back(
 ) -> None:
     """Whatever the cards mean, the text means the same, and the same once more is no change."""
     text = item_text("colour", before, 0, "\n")
-    made = replace_draft(desk("colour"), text, after)
-    assert made.mapping == after
-    assert flow_text(made.mapping) == flow_text(after)
-    assert replace_draft(desk("colour"), made.text, after).text == made.text
-    assert replace_draft(desk("colour"), text, before).text == text
+    made = rewritten("flags", "colour", text, after)[0]
+    mapping = read_draft(desk("colour"), made).mapping
+    assert mapping == after
+    assert flow_text(mapping) == flow_text(after)
+    assert rewritten("flags", "colour", made, after)[0] == made
+    assert rewritten("flags", "colour", text, before)[0] == text
 
 
 @lightly

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from flask.typing import ResponseReturnValue
 
-from flagloop.document.problem import Path, Problem, errors, path_text
+from flagloop.document.problem import Problem, errors, path_text
 from flagloop.document.schema import SECTIONS, WORDS
 from flagloop.errors import DocumentError, NotFoundError
 from flagloop_server.definitions import definitions
@@ -156,13 +156,9 @@ def _refusal(error: DocumentError) -> str:
 
 def _steps(body: DraftBody) -> list[Step]:
     return [
-        Step(one.do, _path(one.path), one.value, one.kind, one.to)
+        Step(one.do, tuple(one.path), one.value, one.kind, one.to)
         for one in body.steps[:MOST_STEPS]
     ]
-
-
-def _path(parts: list[str | int]) -> Path:
-    return tuple(parts)
 
 
 def _saved(desk: Desk, stored: StoredDocument) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from flask import current_app, redirect, request, url_for
+from flask import redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
@@ -189,10 +189,7 @@ def _back(environment: str, edited: Edited, applied: change.Applied) -> Response
     section, key = edited.ref
     if section == "flags":
         return back_to_flag(environment, key, applied)
-    if "pages.section_item" in current_app.view_functions:
-        place = url_for("pages.section_item", environment=environment, kind=section, name=key)
-    else:
-        place = url_for("pages.edit_item", environment=environment, section=section, key=key)
+    place = url_for("pages.section_item", environment=environment, kind=section, name=key)
     done = f"?done={applied.revision}" if applied.applied else ""
     return redirect(place + done, 303)
 
@@ -204,8 +201,6 @@ def _home(env: Environment, edited: Edited, *, exists: bool) -> tuple[str, str]:
         if exists:
             return edited.key, url_for("pages.flag_page", environment=place, flag=edited.key)
         return "Flags", url_for("pages.flag_list", environment=place)
-    if "pages.section_item" not in current_app.view_functions:
-        return "Document", url_for("pages.document", environment=place)
     if exists:
         address = url_for("pages.section_item", environment=place, kind=section, name=edited.key)
         return edited.key, address

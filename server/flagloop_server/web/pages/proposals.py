@@ -15,6 +15,7 @@ from flagloop_server import changes as change
 from flagloop_server import overview, proposals
 from flagloop_server.definitions import definitions
 from flagloop_server.disturbance import DisturbedError, guarded
+from flagloop_server.drafts import typed
 from flagloop_server.proposals import ItemDiff, Proposal, text_of
 from flagloop_server.store import Environment
 from flagloop_server.web import application
@@ -43,7 +44,7 @@ SHARE_PAGE = "/environments/<environment>/flags/<flag>/reports/share/<rule>"
 def share_page(environment: str, flag: str, rule: str) -> ResponseReturnValue:
     """The share control: with `share` in the address also what it would do."""
     env, _ = enter("edit", environment)
-    return _share(env, flag, rule, _percent_text(request.args.get("share", "")))
+    return _share(env, flag, rule, typed.percent(request.args.get("share", "")))
 
 
 def _share(
@@ -97,7 +98,7 @@ def resume_rollout(environment: str, flag: str, rule: str) -> ResponseReturnValu
 def save_share(environment: str, flag: str, rule: str) -> ResponseReturnValue:
     """Move the share of a rule (of a rollout: its stage), unless the flag is not as it was seen."""
     env, who = enter("edit", environment)
-    share = _percent_text(request.form.get("share", ""))
+    share = typed.percent(request.form.get("share", ""))
     opened = request.form.get("opened", type=whole)
     expected = None if opened is None else {("flags", flag): opened}
     forced = "force" in request.form
@@ -112,12 +113,6 @@ def save_share(environment: str, flag: str, rule: str) -> ResponseReturnValue:
         told = {"conflict": True, "other": last[0] if last else None, "why": reason()}
         return _share(env, flag, rule, share, 409, **told)
     return back_to_flag(environment, flag, applied)
-
-
-def _percent_text(text: str) -> str:
-    """`25` as people type it is `25%`."""
-    text = text.strip().replace(" ", "").replace(",", ".")
-    return f"{text}%" if text and not text.endswith("%") else text
 
 
 def reason() -> str:
