@@ -6,6 +6,7 @@ from flagloop_server.drafts.draft import (
     edit_draft,
     read_draft,
     rewritten,
+    taken,
 )
 from flagloop_server.drafts.merging import Clash, Merged, Side, merge_texts
 from flagloop_server.drafts.steps import Step
@@ -21,4 +22,5 @@ __all__ = [
     "merge_texts",
     "read_draft",
     "rewritten",
+    "taken",
 ]

@@ -91,7 +91,16 @@ def read_draft(desk: Desk, text: str) -> Draft:
         return Draft(desk.section, key, text, None, tuple(error.problems))
     item = preview.document.items[desk.section, key]
     mapping = item.mapping if isinstance(item.mapping, dict) else {}
-    return Draft(desk.section, key, text, mapping, preview.problems)
+    problems = preview.problems
+    if not desk.key and (desk.section, key) in preview.base.document.items:
+        problems = (taken(desk.section, key), *problems)
+    return Draft(desk.section, key, text, mapping, problems)
+
+
+def taken(section: str, key: str) -> Problem:
+    """A new item whose key another one has."""
+    hint = "take another key, or open that one and edit it"
+    return Problem("exists already", (section, key), line=1, hint=hint)
 
 
 def edit_draft(desk: Desk, text: str, wanted: Iterable[Step], saved: Iterable[str] = ()) -> Draft:

@@ -338,3 +338,9 @@ def test_the_key_of_a_new_item_is_a_step_too(desk: Desks) -> None:
             edit_draft(desk(key), text, [Step("key", (), "other")])
     with pytest.raises(DocumentError):
         edit_draft(desk(""), text, [Step("key", (), " ")])
+
+
+def test_a_key_that_is_taken_is_told_at_once(desk: Desks) -> None:
+    """Also while the cards of the new item are still filled in."""
+    made = edit_draft(desk(""), "new:\n  rules: []\n", [Step("key", (), "plain")])
+    assert [one.message for one in made.problems] == ["exists already"]

@@ -10,13 +10,12 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
 
-from flagloop.document.problem import Problem
 from flagloop.document.schema import SECTIONS
 from flagloop.errors import ConfigError, ConflictError, DocumentError, NotFoundError
 from flagloop_server import changes as change
 from flagloop_server.definitions import definitions
 from flagloop_server.disturbance import DisturbedError, guarded
-from flagloop_server.drafts import Side
+from flagloop_server.drafts import Side, taken
 from flagloop_server.editing import (
     Edited,
     Meanwhile,
@@ -162,8 +161,7 @@ def _proposal(env: Environment, edited: Edited) -> Proposal:
     try:
         section, key = edited.ref
         if not edited.key and edited.ref in application().store.document(env.key).document.items:
-            hint = "take another key, or open that one and edit it"
-            return Proposal(problems=(Problem("exists already", (section, key), hint=hint),))
+            return Proposal(problems=(taken(section, key),))
         return propose(env, edited.change(env.key))
     except DocumentError as error:
         return Proposal(problems=tuple(error.problems))

@@ -68,7 +68,9 @@ class Field:
 
     @property
     def rows(self) -> int:
-        """Lines of its input."""
+        """Lines of its input; a name has one."""
+        if self.do in ("name", "rename", "attribute"):
+            return 1
         lines = self.text.count("\n")
         return (
             1
