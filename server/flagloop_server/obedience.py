@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from flagloop_server.instances import Instances, Seen, parted
-from flagloop_server.store import Environment, Store, now_ms
+from flagloop_server.store import Environment, RevisionRow, Store, now_ms
 
 State: TypeAlias = Literal["current", "sent", "late", "stale", "own rules"]
 """What an instance is by a revision:
@@ -25,12 +25,15 @@ MISSING = 100
 TOGGLES = ("kill", "restore")
 """The actions after which every SDK says at once that it has the revision."""
 EFFECTS = {"kill": "off", "restore": "restored"}
+RECENT = 20
+"""How many changes of a flag are looked through for one that undid a kill or restore."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """A revision to be obeyed; `at` is when it was made, `toggled` the last one up to it that
-    every SDK confirms at once: (number, at), None without any.
+    every SDK confirms at once: (number, at), None without any. `undone` is the number of a later
+    one that restored what it killed, or killed what it restored.
     """
 
     environment: Environment
@@ -38,6 +41,7 @@ class Target:
     at: int
     action: str
     toggled: tuple[int, int] | None = None
+    undone: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,8 @@ class Obedience:
             found = self.of(state)  # type: ignore[arg-type]
             if found:
                 parts.append(f"{len(found):,} {words}: {self._names(found)}")
+        if self.target.undone is not None:
+            parts.append(f"but revision {self.target.undone} has undone it since")
         return "; ".join(parts)
 
     def _names(self, found: Sequence[Seen]) -> str:
@@ -172,8 +178,20 @@ def look(store: Store, instances: Instances, key: str, number: int | None = None
     row = store.revision(key, number)
     toggle = store.last_of(key, TOGGLES, number)
     toggled = None if toggle is None else (toggle.number, toggle.at)
-    target = Target(environment, number, row.at, row.action, toggled)
+    target = Target(environment, number, row.at, row.action, toggled, _undone(store, row))
     return obedience(instances.all(environment.id), target, now_ms())
+
+
+def _undone(store: Store, row: RevisionRow) -> int | None:
+    """The revision that took a kill or restore back, if that is what `row` is."""
+    if row.action not in TOGGLES:
+        return None
+    for section, key in row.changed:
+        changes = store.revisions(row.environment, section=section, key=key, limit=RECENT)
+        for later in changes:
+            if later.number > row.number and later.action in TOGGLES:
+                return later.number if later.action != row.action else None
+    return None
 
 
 def instance_mapping(one: Seen, environment: Environment, state: State) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 
 from flagloop_server import changes as change
 from flagloop_server.app import Application
-from flagloop_server.obedience import PATIENCE
+from flagloop_server.obedience import PATIENCE, look
 from flagloop_server.store import Actor
 
 BEN = Actor("person", "ben@example.com")
@@ -108,6 +108,29 @@ def test_a_killed_flag_that_was_edited_is_asked_for_its_kill(fleet: Fleet, visit
     share = change.set_share("production", "cta_color", "half", "60%")
     fleet.shop.changes.apply(share, BEN, "")
     assert "Off on 1 of 1 instance." in words(visit("viewer").get(FLAG).text)
+
+
+def test_a_kill_by_an_edit_is_not_taken_for_an_earlier_one(fleet: Fleet, visit: Any) -> None:
+    """Those who obeyed a kill that was restored since do not obey this one yet."""
+    fleet.tell(1, fleet.kill())
+    fleet.shop.changes.apply(change.restore("production", "cta_color"), BEN, "")
+    text = fleet.shop.store.document("production").document.text
+    killed = text.replace("  cta_color:\n", "  cta_color:\n    killed: true\n")
+    fleet.shop.changes.apply(change.put_document("production", killed), BEN, "")
+    assert "In force on 0 of 1 instance; 1 not yet" in words(visit("viewer").get(FLAG).text)
+
+
+def test_a_kill_that_was_undone_since_says_so(fleet: Fleet) -> None:
+    """Who still waits for it must not believe that the flag is off; unless it was killed again."""
+    killed = fleet.kill()
+    fleet.shop.changes.apply(change.restore("production", "cta_color"), BEN, "")
+    fleet.tell(1, fleet.now)
+    store, instances = fleet.shop.store, fleet.shop.instances
+    assert look(store, instances, "production", killed).sentence() == (
+        f"off on 1 of 1 instance; but revision {fleet.now} has undone it since"
+    )
+    fleet.kill()
+    assert look(store, instances, "production", killed).sentence() == "off on 1 of 1 instance"
 
 
 def test_the_list_begins_with_a_sentence_and_those_who_need_a_person(

@@ -13,7 +13,7 @@ from flagloop.document.problem import did_you_mean
 from flagloop.errors import NotFoundError
 from flagloop_server import overview
 from flagloop_server.definitions import definitions
-from flagloop_server.obedience import Obedience, look
+from flagloop_server.obedience import TOGGLES, Obedience, look
 from flagloop_server.staleness import settled_flags
 from flagloop_server.store import Environment, RevisionRow, StoredDocument, now_ms
 from flagloop_server.store.events import Usage
@@ -71,7 +71,9 @@ def state(seen: Subject) -> dict[str, Any]:
 
 def _obeyed(seen: Subject, changed: Sequence[RevisionRow]) -> Obedience | None:
     """Who has the kill of a flag that is killed, and the last change of any other."""
-    kills = [one for one in changed if one.action == "kill" and seen.flag.killed is not None]
+    toggles = [one for one in changed if one.action in TOGGLES][:1]
+    # A flag may also be killed by an edit: then an earlier kill, since restored, says nothing.
+    kills = [one for one in toggles if one.action == "kill" and seen.flag.killed is not None]
     asked = [*kills, *changed][:1]
     app = application()
     return look(app.store, app.instances, seen.env.key, asked[0].number) if asked else None
