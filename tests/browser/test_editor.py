@@ -143,6 +143,12 @@ def test_the_keyboard_stays_where_it_is(driver: Chrome, scene: Scene, tools: Any
     fill(driver, "c:rules:0:share:set", "6")
     tools.until(lambda: "share: 6%" in text(), "the share")
     tools.until(lambda: driver.switch_to.active_element.tag_name == "summary", "the next stop")
+    share = driver.find_element(By.ID, "c:rules:0:share:set")
+    share.send_keys(Keys.CONTROL + "a")
+    share.send_keys("7" + Keys.ENTER)
+    tools.until(lambda: "share: 7%" in text(), "the share")
+    written = "return document.activeElement.value"
+    tools.until(lambda: driver.execute_script(written) == "7%", "it in the field")
     named(driver, "a split").send_keys(Keys.ENTER)
     tools.until(lambda: "split: {" in text(), "the split")
     tools.until(lambda: driver.switch_to.active_element.text == "a split", "the button")

@@ -89,7 +89,8 @@ function draw(html, focus) {
     one.open = open.get(one.dataset.keep) ?? one.open;
   const again = id ? document.getElementById(id) : stay();
   if (again) {
-    if (active.matches("input, textarea") && value !== defaultValue) {
+    const writing = ![defaultValue, active.dataset.sent].includes(value);
+    if (active.matches("input, textarea") && writing) {
       again.value = value;
       again.setSelectionRange?.(at, at);
     }
@@ -173,6 +174,7 @@ function rest(split) {
 function startCards() {
   cards.addEventListener("change", (event) => {
     const one = event.target;
+    one.dataset.sent = one.value;
     if (one.matches("[data-need]")) {
       const option = document.querySelector(`#flags option[value="${CSS.escape(one.value)}"]`);
       const variant = option?.dataset.variant ?? "on";
