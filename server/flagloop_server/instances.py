@@ -23,8 +23,10 @@ GONE = 15 * 60_000
 """After so long without a word or a stream an instance is forgotten; milliseconds."""
 LEFT = 180_000
 """So long it is known who said goodbye, and no late envelope brings them back."""
+MOST_LEFT = 50_000
+"""So many of those; others may come back once, until they are forgotten."""
 LONGEST = 500
-"""Bytes of an introduction; a longer one is nobody's."""
+"""Bytes of an introduction and of an entity tag; a longer one is nobody's."""
 TEXT = 100
 HISTORY = 8
 REASONS = 20
@@ -182,6 +184,8 @@ class Instances:
     def polled(self, environment: int, key: int, said: bytes, tag: bytes | None) -> None:
         """A poll of whoever `said` so; `tag` is its If-None-Match. On the hot path of 304s."""
         polls = self._polls
+        if tag is not None and len(tag) > LONGEST:
+            tag = None
         last = polls.get((environment, said))
         # The first one of a revision stays, since it is when that was told.
         if last is None:
@@ -291,7 +295,8 @@ class Instances:
         one = known.get(news.who.id)
         if news.who.leaves:
             known.pop(news.who.id, None)
-            self._left[news.environment, news.who.id] = news.at
+            if len(self._left) < MOST_LEFT:
+                self._left[news.environment, news.who.id] = news.at
             return
         if one is None:
             one = self._new(known, news)
@@ -326,7 +331,8 @@ class Instances:
                     del known[name]
             if not known:
                 del self._known[environment]
-        self._left = {who: at for who, at in self._left.items() if now - at <= LEFT}
+        # Also of a clock that was set back: then `at` lies ahead.
+        self._left = {who: at for who, at in self._left.items() if abs(now - at) <= LEFT}
 
 
 def parted(revision: str | None) -> tuple[str, int] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flagloop_server import obedience
-from flagloop_server.instances import GONE, Instances, Seen
+from flagloop_server.instances import GONE, MOST, Instances, Seen
 from flagloop_server.obedience import State
 from flagloop_server.store import Store, now_ms
 from flagloop_server.store.events import InstanceRow
@@ -21,13 +21,10 @@ class Roll:
 
     def recall(self) -> None:
         """Take up who was there when the server ran last, unless that is long ago."""
-        now = now_ms()
+        since = now_ms() - GONE
         for environment in self._store.environments():
-            rows = self._store.events.instances(environment.id)
-            self._instances.recall(
-                environment.id,
-                [_seen(row, environment.id) for row in rows if now - row.last_seen_ms <= GONE],
-            )
+            rows = self._store.events.instances(environment.id, since, MOST)
+            self._instances.recall(environment.id, [_seen(row, environment.id) for row in rows])
 
     def write(self, *, at_last: bool = False) -> None:
         """Write down who is there, and forget who said goodbye. Raises sqlite3.Error.

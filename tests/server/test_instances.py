@@ -12,6 +12,7 @@ from flagloop_server.instances import (
     HISTORY,
     LEFT,
     LONGEST,
+    MOST_LEFT,
     REASONS,
     Instances,
     Introduction,
@@ -338,7 +339,22 @@ def test_what_waits_is_bounded(world: World) -> None:
     """An endless row of new names fills no memory, and headers that are too long are not kept."""
     world.instances.polled(SHOP, KEY, b"i-1; host=" + b"h" * LONGEST, None)
     assert not world.instances._polls
+    world.instances.polled(SHOP, KEY, said("i-1"), b"k" * (LONGEST + 1))
+    assert {tag for _, tag, _ in world.instances._polls.values()} == {None}
     for number in range(60_000):
         world.instances.polled(SHOP, KEY, b"i-%d" % number, None)
     assert len(world.instances._polls) == 50_000
     assert len(world.names()) == 100
+
+
+def test_goodbyes_that_are_remembered_are_bounded_and_forgotten(world: World) -> None:
+    """Of processes without end, and by a clock that was set back."""
+    for number in range(60_000):
+        world.instances.polled(SHOP, KEY, b"i-%d; leaves" % number, None)
+        if number % 30_000 == 0:
+            world.instances.settle()
+    world.instances.settle()
+    assert len(world.instances._left) == MOST_LEFT
+    world.now -= 24 * 60 * MINUTE
+    world.instances.settle()
+    assert not world.instances._left

@@ -242,10 +242,10 @@ class EventLog:
         with self._file.read() as connection:
             return reading.losses(connection, environment)
 
-    def instances(self, environment: int) -> list[InstanceRow]:
-        """The processes that sent something lately, the latest first."""
+    def instances(self, environment: int, since: int = 0, most: int = -1) -> list[InstanceRow]:
+        """The processes that sent something since then (epoch ms), the latest `most` of them."""
         with self._file.read() as connection:
-            return reading.instances(connection, environment)
+            return reading.instances(connection, environment, since, most)
 
     def note_instances(
         self, environment: int, seen: Iterable[InstanceRow], left: Iterable[str] = ()

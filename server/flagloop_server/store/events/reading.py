@@ -249,12 +249,14 @@ def losses(connection: sqlite3.Connection, environment: int) -> list[Loss]:
     ]
 
 
-def instances(connection: sqlite3.Connection, environment: int) -> list[InstanceRow]:
-    """Processes that sent something in the last 7 days, the latest first."""
+def instances(
+    connection: sqlite3.Connection, environment: int, since: int = 0, most: int = -1
+) -> list[InstanceRow]:
+    """Processes that sent something since then, of the last 7 days, the latest `most` of them."""
     rows = connection.execute(
         "SELECT id, host, pid, sdk, revision, last_seen FROM instance"
-        " WHERE environment_id = ? ORDER BY last_seen DESC",
-        (environment,),
+        " WHERE environment_id = ? AND last_seen >= ? ORDER BY last_seen DESC LIMIT ?",
+        (environment, since, most),
     )
     return [InstanceRow(*row) for row in rows]
 
