@@ -47,6 +47,16 @@ FORMS: dict[str, tuple[str, str, dict[str, str]]] = {
 }
 """What stands only in the answer to a form: where the form is, which it is, what is written."""
 
+REFUSED = {
+    "not-found",
+    "setup-used",
+    "sign-in-used",
+    "edit-refused",
+    "kill-refused",
+    "account-refused",
+}
+"""Pages whose status is no success."""
+
 
 def signed_out(scene: Scene) -> dict[str, str]:
     """The pages of those who are not signed in, with fresh links."""

@@ -136,9 +136,11 @@ def _link(token: str) -> Link:
 
 
 def _setup(link: Link, **values: Any) -> BaseResponse:
+    users = application().auth.users()
     return page(
         "setup.html",
         first=link.user_id is None,
+        account=next((one.email for one in users if one.id == link.user_id), ""),
         minimum=SHORTEST_PASSWORD,
         email=request.form.get("email", ""),
         name=request.form.get("name", ""),
