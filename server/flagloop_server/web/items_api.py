@@ -420,6 +420,8 @@ def _step(env: str, step: AnyStep) -> tuple[Change, Mapping[Ref, int]]:
             return changes.promote(source, env, section, key), {}
         case RevertTo(revision, section, key, state) if section and key:
             return changes.revert_item(env, section, key, revision, state=state), {}
+        case RevertTo(section=section, key=key) if section or key:
+            raise BadRequest("steps: to revert one item needs its section and its key")
         case RevertTo(revision=revision, state=state):
             return changes.revert(env, revision, state=state), {}
         case Put(section, key, text):

@@ -230,6 +230,8 @@ def test_a_flag_is_promoted_after_a_look(shop: Any) -> None:
         {"do": "share", "flag": "banner"},
         {"do": "kill", "flag": "banner", "more": 1},
         {"do": "put", "section": "flags", "key": "a", "text": 1},
+        {"do": "revert", "revision": 1, "section": "flags"},
+        {"do": "revert", "revision": 1, "key": "banner"},
     ],
 )
 def test_a_step_of_another_form_is_refused(shop: Any, step: dict[str, Any]) -> None:
