@@ -65,8 +65,8 @@ class Instances(records.Record, frozen=True):
 class Obedience(records.Record, frozen=True):
     """Who has a revision: `reached` of `instances`, the slowest of them after `seconds`.
 
-    `complete` when there are some and none is late or stale, `settled` when nobody is late, so waiting longer would
-    tell little. `missing` names at most 100.
+    `complete` when there are some and none is late or stale, `settled` when nobody is late, so
+    waiting longer would tell little. `missing` names at most 100.
     """
 
     environment: str

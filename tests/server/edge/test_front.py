@@ -7,7 +7,8 @@ import gzip
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -171,6 +172,28 @@ def test_batches_that_wait_are_bounded_by_key_and_in_sum(world: World, calling: 
         ("too many batches of this key wait", 429),
     ]
     assert world.edge.waiting == 0
+
+
+def test_a_long_answer_is_written_beside_the_loop(world: World, call: Any) -> None:
+    """Nobody waits while the problems of thousands of events become text."""
+    threads: set[str] = set()
+
+    class Problem(dict[str, object]):
+        def items(self) -> Any:
+            threads.add(threading.current_thread().name)
+            return super().items()
+
+    def ingest(*_: object) -> Future[Mapping[str, object]]:
+        future: Future[Mapping[str, object]] = Future()
+        problems = [Problem(index=n, problem="is no UUID") for n in range(1_000)]
+        future.set_result({"accepted": 0, "duplicate": 0, "rejected": problems})
+        return future
+
+    world.edge._intakes.server._ingest = ingest
+    answer = call(world.edge, "POST", "/api/v1/events", SERVER, BATCH)
+    assert len(json.loads(answer.body)["rejected"]) == 1_000
+    assert threads
+    assert all(name.startswith("edge-events") for name in threads)
 
 
 def test_a_request_that_goes_away_does_not_cancel_the_commit(world: World, calling: Any) -> None:
