@@ -161,10 +161,11 @@ class Operations:
                 reasons[loss.reason] += loss.n
             for place, (reason, n) in enumerate(reasons.most_common()):
                 lost[environment.key, reason if place < MOST_REASONS else "other"] += n
+        # No counter: what is old is forgotten, which would look like a restart and new losses.
         yield Reading(
             "flagloop_lost",
-            "Records that SDKs say they lost.",
-            "counter",
+            "Records that SDKs said they lost; a reason counts until 30 days after its last loss.",
+            "gauge",
             ("environment", "reason"),
             tuple((labels, float(count)) for labels, count in lost.items()),
         )
