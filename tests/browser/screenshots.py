@@ -23,8 +23,9 @@ SCHEMES = ("light", "dark")
 
 
 def shoot(driver: Chrome, file: Path) -> None:
-    """The whole page, also what is below the window."""
+    """The whole page, in a window as high as it, so that nothing sticks in its middle."""
     box = driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
+    size(driver, round(box["width"]), round(box["height"]))
     clip = {"x": 0, "y": 0, "width": box["width"], "height": box["height"], "scale": 1}
     picture = driver.execute_cdp_cmd(
         "Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip}
