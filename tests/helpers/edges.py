@@ -112,7 +112,7 @@ class World:
             bridge=Bridge(wsgi, Workers(2, 1, 4), threads=2, trusted="127.0.0.1"),
             intakes=Intakes(
                 *(
-                    Intake(self.memory, Bodies(0.2, 9, 9999), limit=1000, unpacked=2000, batches=n)
+                    Intake(self.memory, Bodies(1.0, 9, 9999), limit=1000, unpacked=2000, batches=n)
                     for n in (4, 2)
                 )
             ),

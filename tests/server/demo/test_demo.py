@@ -64,6 +64,8 @@ def test_a_kill_reaches_the_application_at_once_and_restore_undoes_it(world: Wor
     base = f"{world.url}/api/v1/admin/environments/{ENVIRONMENT}/flags/{FLAG}"
     headers = {"Authorization": f"Bearer {key}"}
     assert until(lambda: color(world) == "green", 10)
+    # When somebody obeyed is known only of those who were heard of before.
+    assert until(lambda: "on 1 of 1 instance" in world.obeyed(), 10), world.obeyed()
 
     killed = requests.post(f"{base}/kill", json={"reason": "test"}, headers=headers, timeout=5)
     assert killed.status_code == 200, killed.text
