@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flagloop.document.problem import Problem
-from flagloop.document.schema import references, wire_item
+from flagloop.document.schema import references
 from flagloop.errors import ConfigError, ConflictError
 from flagloop_server.changes import Change, Draft, Scene, changed_refs
 from flagloop_server.store import Ref
+from flagloop_server.whatif import read_differently
 from flagloop_server.wording import join_words
 
 
@@ -61,13 +62,13 @@ def disturbed(
     }
     if not running:
         return ()
-    refs = list(changed)
+    refs = [ref for ref in changed if ref[1] and read_differently(before, after, ref)]
     found = []
     for flag, item in _section(before, "flags").items():
         for experiment in _experiments(item):
             if experiment in running:
                 decides = _decides(before, flag) | _decides(after, flag)
-                by = tuple(ref for ref in refs if ref in decides and _differs(before, after, ref))
+                by = tuple(ref for ref in refs if ref in decides)
                 found += [Disturbance(experiment, flag, by)] if by else []
     return tuple(found)
 
@@ -82,12 +83,6 @@ def _decides(document: Mapping[str, Any], flag: str) -> set[Ref]:
             found.add(ref)
             waiting.extend(references(ref[0], _section(document, ref[0]).get(ref[1])))
     return found
-
-
-def _differs(before: Mapping[str, Any], after: Mapping[str, Any], ref: Ref) -> bool:
-    """Whether evaluation reads the item differently."""
-    old, new = (_section(one, ref[0]).get(ref[1]) for one in (before, after))
-    return bool(wire_item(ref[0], old) != wire_item(ref[0], new))
 
 
 def warnings(

@@ -354,12 +354,10 @@ def sparkline(hours: Sequence[int], width: int = 96, height: int = 20) -> str:
     )
 
 
-def dependents(document: Document, section: str, key: str) -> list[str]:
-    """The flags that name the item, in the document's order."""
+def dependents(document: Document, key: str) -> list[str]:
+    """The flags that require a flag, in the document's order."""
     return [
         name
         for name, flag in document.flags.items()
-        if (section == "flags" and any(need == key for need, _ in flag.requires))
-        or (section == "holdouts" and flag.holdout == key)
-        or (section == "experiments" and any(rule.experiment == key for rule in flag.rules))
+        if any(need == key for need, _ in flag.requires)
     ]

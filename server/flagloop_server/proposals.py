@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from flagloop.document.problem import Problem, errors
 from flagloop.document.yamlfile import DocumentText
 from flagloop.errors import ConfigError, DocumentError
-from flagloop_server import overview, whatif
+from flagloop_server import whatif
 from flagloop_server.changes import Change, Changes, Preview
-from flagloop_server.definitions import definitions
 from flagloop_server.disturbance import Disturbance, disturbed
 from flagloop_server.itemtext import dedented
 from flagloop_server.recording import recording
@@ -63,19 +62,15 @@ def propose(store: Store, changes: Changes, env: Environment, planned: Change) -
     if not isinstance(preview, Preview):
         return Proposal(problems=preview)
     wrong = errors(preview.problems)
-    parsed = definitions(preview.base)
-    needed_by = [
-        name
-        for section, key in preview.changed
-        for name in overview.dependents(parsed, section, key)
-    ]
+    effect = None if wrong else _effect(store, env, preview)
+    reached = effect.flags if effect is not None else ()
     return Proposal(
         items=diffs(preview),
         problems=tuple(wrong),
         warnings=tuple(one for one in preview.problems if one.severity == "warning"),
         notes=preview.notes,
-        effect=None if wrong else _effect(store, env, preview),
-        dependents=tuple(dict.fromkeys(needed_by)),
+        effect=effect,
+        dependents=tuple(key for key in reached if ("flags", key) not in preview.changed),
         running=tuple(str(one) for one in _disturbed(preview)),
         expected={ref: preview.base.item_revisions.get(ref, 0) for ref in preview.changed},
     )

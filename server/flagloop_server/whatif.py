@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from flagloop.document.schema import references
+from flagloop.document.schema import references, wire_item
 from flagloop.evaluation.replay import FlagReplay, replay
 from flagloop.evaluation.ruleset import Ruleset
 from flagloop_server.breakdown import Breakdown, breakdowns
@@ -38,9 +38,11 @@ class Move:
 class WhatIf:
     """The effect on `contexts` recorded ones; `unjudged` names what cannot be known.
 
+    `flags` may decide differently: they changed, or name what changed, also through others.
     `groups` tell who moves of the flag that leads the sentence.
     """
 
+    flags: tuple[str, ...]
     contexts: int
     moves: tuple[Move, ...]
     unjudged: tuple[str, ...]
@@ -71,15 +73,23 @@ def affected(sections: Mapping[str, Any], changed: Iterable[Ref]) -> set[str]:
     return {key for section, key in found if section == "flags"}
 
 
+def read_differently(before: Mapping[str, Any], after: Mapping[str, Any], ref: Ref) -> bool:
+    """Whether evaluation reads the item differently: not so for descriptions, owners, tags."""
+    section, key = ref
+    old, new = ((one.get(section) or {}).get(key) for one in (before, after))
+    return bool(wire_item(section, old) != wire_item(section, new))
+
+
 def what_if(
     before: Mapping[str, Any],
     after: Mapping[str, Any],
     recorded: Recording,
-    changed: Iterable[Ref],
+    changed: Collection[Ref],
     now: float,
 ) -> WhatIf:
     """Who of the recorded contexts would get another variant; `now` is in seconds."""
-    refs = list(changed)
+    named = {key for _, key in changed}
+    refs = [ref for ref in changed if not ref[1] or read_differently(before, after, ref)]
     # The same flags as of `before`: only what is in `refs` names others than it did.
     flags = sorted(affected(after, refs))
     sample, kept = recorded.newest(max(1, BUDGET // (2 * max(1, len(flags)))))
@@ -89,14 +99,18 @@ def what_if(
     results = [result for result in done.flags.values() if result.before or result.after]
     moves = [move for result in results for move in _moves(result)]
     unjudged = tuple(_unjudged(result) for result in results if result.unjudged)
-    sentence = _sentence(moves, len(sample), flags, {key for _, key in refs})
+    if unjudged and sample and not moves:
+        sentence = f"None of {len(sample):,} recorded contexts is known to get another variant."
+    else:
+        sentence = _sentence(moves, len(sample), flags, named)
     return WhatIf(
+        flags=tuple(flags),
         contexts=len(sample),
         moves=tuple(moves),
         unjudged=unjudged,
         period=_period(sample),
         sentence=sentence + (" Not every rule could be judged." if unjudged else ""),
-        groups=_groups(rules, contexts, _leading(moves, {key for _, key in refs}), kept, now),
+        groups=_groups(rules, contexts, _leading(moves, named), kept, now),
     )
 
 

@@ -178,17 +178,10 @@ def test_variants_show_value_units_and_events() -> None:
 
 
 def test_dependents_are_named() -> None:
-    """Before a change one sees which flags hang on it."""
-    split = {"control": "50%", "treatment": "50%"}
-    flags = {
-        "base": {},
-        "leaf": {"requires": {"base": "on"}, "holdout": "h"},
-        "tested": {**COLOURS, "rules": [{"name": "a", "experiment": "e", "split": split}]},
-    }
-    parsed = document(flags, experiments={"e": {}}, holdouts={"h": {"share": "1%"}})
-    assert overview.dependents(parsed, "flags", "base") == ["leaf"]
-    assert overview.dependents(parsed, "holdouts", "h") == ["leaf"]
-    assert overview.dependents(parsed, "experiments", "e") == ["tested"]
+    """Flags that require another hang on it."""
+    flags = {"base": {}, "leaf": {"requires": {"base": "on"}}, "twig": {"requires": {"leaf": "on"}}}
+    assert overview.dependents(document(flags), "base") == ["leaf"]
+    assert overview.dependents(document(flags), "twig") == []
 
 
 def test_the_sparkline_is_scaled_to_its_highest_hour() -> None:

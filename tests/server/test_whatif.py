@@ -78,11 +78,13 @@ def test_moves_in_both_directions_are_both_told() -> None:
 
 
 def test_the_same_document_moves_nobody() -> None:
-    """None is said in words."""
-    same = document("5%")
-    found = whatif.what_if(same, same, people(), [("flags", "base")], NOW)
-    assert not found.moved
-    assert found.sentence == "None of 200 recorded contexts would get another variant."
+    """Nor does one that evaluation reads in the same way; none is said in words."""
+    same, told = document("5%"), document("5%")
+    told["flags"]["base"]["description"] = "Some of them"
+    for after in (same, told):
+        found = whatif.what_if(same, after, people(), [("flags", "base")], NOW)
+        assert (found.moved, found.flags) == (False, ())
+        assert found.sentence.startswith("No flag decides differently")
 
 
 def test_a_changed_segment_reaches_its_flags() -> None:
@@ -90,6 +92,7 @@ def test_a_changed_segment_reaches_its_flags() -> None:
     before, after = document("5%"), document("5%", plan="free")
     assert whatif.affected(before, [("segments", "s")]) == {"other"}
     found = whatif.what_if(before, after, people(), [("segments", "s")], NOW)
+    assert found.flags == ("other",)
     assert {(one.before, one.after, one.n) for one in found.moves} == {
         ("on", "off", 100),
         ("off", "on", 100),
@@ -111,7 +114,10 @@ def test_rules_on_unrecorded_attributes_are_named() -> None:
     rule = {"name": "staff", "when": {"email": {"ends_with": "@x"}}, "serve": "on"}
     after["flags"]["base"] = {"rules": [rule]}
     found = whatif.what_if(before, after, people(), [("flags", "base")], NOW)
-    assert found.sentence.endswith("Not every rule could be judged.")
+    assert found.sentence == (
+        "None of 200 recorded contexts is known to get another variant. "
+        "Not every rule could be judged."
+    )
     assert found.unjudged[0] == (
         "base: rule staff tests email, which recorded contexts do not keep"
     )
@@ -145,8 +151,9 @@ def test_words_that_decide_nothing_move_nothing() -> None:
 def test_many_flags_cost_no_more_than_the_budget() -> None:
     """With many flags fewer contexts are looked at, the newest, and the number is told."""
     flags = {f"f{n}": {"rules": [{"name": "a", "share": "5%", "serve": "on"}]} for n in range(2000)}
-    before = {"version": 1, "flags": flags}
+    before: dict[str, Any] = {"version": 1, "flags": flags}
+    after = {"version": 1, "flags": {key: {} for key in flags}}
     changed = [("flags", key) for key in flags]
-    found = whatif.what_if(before, before, people(500), changed, NOW)
+    found = whatif.what_if(before, after, people(500), changed, NOW)
     assert found.contexts * len(flags) * 2 <= whatif.BUDGET
     assert found.contexts == 100

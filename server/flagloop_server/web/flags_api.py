@@ -216,7 +216,7 @@ def flag(env: str, flag: str) -> FlagView:
         off=found.off,
         rules=[_rule(rule) for rule in overview.rule_rows(found, parsed, usage)],
         by_variant=[_variant(one) for one in overview.variant_rows(found, usage, counts)],
-        dependents=overview.dependents(parsed, "flags", flag),
+        dependents=overview.dependents(parsed, flag),
     )
 
 

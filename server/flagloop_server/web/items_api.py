@@ -229,7 +229,8 @@ class Proposal(records.Record, frozen=True):
     """What a change would do; `problems` refuse it. `effect` is null where nothing is judged.
 
     `expected` is what to send with the change, so that nobody's change is overwritten.
-    `dependents` are flags that name a changed item, `disturbed` tells running experiments.
+    `dependents` are flags that name a changed item, also through others; `disturbed` tells running
+    experiments.
     """
 
     environment: str

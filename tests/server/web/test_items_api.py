@@ -154,6 +154,9 @@ def test_a_preview_tells_texts_traffic_and_what_stands_against_it(shop: Any) -> 
     assert "no contexts are recorded" in told["effect"]["sentence"]
     assert (told["dependents"], told["disturbed"]) == (["leaf"], [])
     assert told["expected"] == [{"section": "flags", "key": "banner", "revision": 2}]
+    staff = put("staff", "staff:\n  when: {plan: team}\n", "segments")
+    of_segment = shop("POST", f"{PRODUCTION}/reports/preview", {"steps": [staff]})[1]
+    assert of_segment["dependents"] == ["button"]
     assert text_of(shop) == before
     body = {"steps": [step], "expected": told["expected"]}
     assert shop("POST", f"{PRODUCTION}/changes", body)[1]["revision"] == 3

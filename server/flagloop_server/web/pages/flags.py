@@ -100,7 +100,7 @@ def flag_page(environment: str, flag: str) -> ResponseReturnValue:
         text=dedented(seen.stored.document.items["flags", flag].text),
         revisions=revisions,
         killed_at=last_kill.at if seen.flag.killed is not None and last_kill else None,
-        dependents=overview.dependents(seen.document, "flags", flag),
+        dependents=overview.dependents(seen.document, flag),
         done=confirmation(seen.stored, ("flags", flag), request.args.get("done", type=whole)),
         notes=take_notes(),
         open_kill="kill" in request.args,
