@@ -168,11 +168,10 @@ class Instances:
     """Every instance of every environment, by the environment's id.
 
     `polled`, `opened` and `closed` may be called on an event loop: they take no lock. `clock`
-    gives epoch milliseconds. `unlisted` counts those for whom there was no room.
+    gives epoch milliseconds.
     """
 
     def __init__(self, clock: Callable[[], int], most: int = MOST) -> None:
-        self.unlisted = 0
         self._clock = clock
         self._most = most
         self._polls: dict[tuple[int, bytes], tuple[int, bytes | None, int]] = {}
@@ -180,6 +179,12 @@ class Instances:
         self._lock = threading.Lock()
         self._known: dict[int, dict[str, _Known]] = {}
         self._left: dict[tuple[int, str], int] = {}
+        self._unlisted: dict[tuple[int, str], int] = {}
+
+    @property
+    def unlisted(self) -> int:
+        """How many were heard of lately for whom there was no room, as far as that was counted."""
+        return len(self._unlisted)
 
     def polled(self, environment: int, key: int, said: bytes, tag: bytes | None) -> None:
         """A poll of whoever `said` so; `tag` is its If-None-Match. On the hot path of 304s."""
@@ -295,6 +300,7 @@ class Instances:
         one = known.get(news.who.id)
         if news.who.leaves:
             known.pop(news.who.id, None)
+            self._unlisted.pop((news.environment, news.who.id), None)
             if len(self._left) < MOST_LEFT:
                 self._left[news.environment, news.who.id] = news.at
             return
@@ -314,12 +320,14 @@ class Instances:
         one.lose(news.lost)
 
     def _new(self, known: dict[str, _Known], news: _News) -> _Known | None:
-        left = (news.environment, news.who.id) in self._left
-        if news.kind == "close" or (left and news.kind == "envelope"):
+        who = (news.environment, news.who.id)
+        if news.kind == "close" or (who in self._left and news.kind == "envelope"):
             return None
         if len(known) >= self._most:
-            self.unlisted += 1
+            if who in self._unlisted or len(self._unlisted) < MOST:
+                self._unlisted[who] = news.at
             return None
+        self._unlisted.pop(who, None)
         known[news.who.id] = one = _Known(news.who, news.at)
         return one
 
@@ -333,6 +341,7 @@ class Instances:
                 del self._known[environment]
         # Also of a clock that was set back: then `at` lies ahead.
         self._left = {who: at for who, at in self._left.items() if abs(now - at) <= LEFT}
+        self._unlisted = {who: at for who, at in self._unlisted.items() if abs(now - at) <= GONE}
 
 
 def parted(revision: str | None) -> tuple[str, int] | None:

@@ -128,9 +128,8 @@ class Operations:
             ("environment", "state"),
             tuple((labels, float(n)) for labels, n in counts.items()),
         )
-        text = "Instances for which there was no room in the list."
-        unlisted = (((), float(app.instances.unlisted)),)
-        yield Reading("flagloop_instances_unlisted", text, "counter", (), unlisted)
+        text = "Instances that were heard of lately, for which there was no room in the list."
+        yield gauge("flagloop_instances_unlisted", text, app.instances.unlisted)
 
     def _events(self) -> Iterator[Reading]:
         stats = self._app.events.stats()

@@ -226,11 +226,17 @@ def test_there_is_room_for_so_many(world: World) -> None:
     world.poll("other", "k.1", environment=2)
     assert len(world.names()) == 3
     assert world.instances.unlisted == 2
+    for number in range(5):
+        world.poll(f"i-{number}", "k.2")
+    assert len(world.names()) == 3
+    assert world.instances.unlisted == 2  # processes, not what was heard of them
     assert len(world.instances.all(2)) == 1
     world.leave(sorted(world.names())[0])
     assert len(world.names()) == 2
     world.poll("i-9", "k.1")
     assert "i-9" in world.names()
+    world.now += GONE + 1
+    assert (world.names(), world.instances.unlisted) == (set(), 0)
 
 
 def test_a_clock_that_was_set_back_makes_nobody_immortal(world: World) -> None:
