@@ -130,7 +130,8 @@ def test_a_client_closes_and_leaves_no_thread(place: Place, until: Any) -> None:
     until(place.reached)
     began = time.monotonic()
     client.close()
-    assert not set(threads()) - before
+    assert time.monotonic() - began < SOON + FAREWELL
+    until(lambda: not set(threads()) - before)
     assert time.monotonic() - began < SOON + FAREWELL
 
 
