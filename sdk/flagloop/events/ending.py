@@ -71,7 +71,7 @@ class _Ending(forking.Forkable):
         # Who never imported it has no such children, and need not pay for the import.
         util: Any = sys.modules.get("multiprocessing.util")
         process: Any = sys.modules.get("multiprocessing.process")
-        if not hasattr(util, "register_after_fork") or not hasattr(process, "parent_process"):
+        if not hasattr(util, "Finalize") or not hasattr(process, "parent_process"):
             return
         if not self._watches:
             self._watches = True
