@@ -97,6 +97,23 @@ def test_the_setup_link_makes_the_first_admin(
         arrive(driver, tools, "Keys of production")
 
 
+def test_sign_in_and_out_without_javascript(scriptless: Chrome, scene: Scene, tools: Any) -> None:
+    """The form alone leads to the page that was asked for, and the button out again."""
+    driver = scriptless
+    driver.delete_all_cookies()
+    driver.get(f"{scene.url}/environments/production/history")
+    one(driver, "#email").send_keys(tools.EMAIL)
+    one(driver, "#password").send_keys("not the password" + Keys.ENTER)
+    arrive(driver, tools, "wrong")
+    one(driver, "#password").send_keys(tools.PASSWORD + Keys.ENTER)
+    arrive(driver, tools, "History of production")
+    one(driver, "header .push > summary").click()
+    click(driver, tools, "Sign out")
+    arrive(driver, tools, "Sign in")
+    driver.get(f"{scene.url}/environments/production/history")
+    assert driver.find_elements(By.ID, "password")
+
+
 def test_find_and_kill_by_keyboard_and_undo(driver: Chrome, scene: Scene, tools: Any) -> None:
     """From the list: search, open, kill with a reason, undo; the text is what it was."""
     tools.add_flag(scene, "by_keyboard")
