@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -47,8 +48,9 @@ def test_a_broken_chain_exits_1(data: Path) -> None:
     """For an altered row, and for a head of another chain."""
     other = run(data, "verify", "--head", "ab" * 32, code=1).stdout
     assert f"the exported head {'ab' * 32} is not in the chain" in other
-    with sqlite3.connect(data / "config.db") as file:
+    with contextlib.closing(sqlite3.connect(data / "config.db")) as file:
         file.execute("UPDATE ledger SET actor = 'nobody' WHERE seq = 2")
+        file.commit()
     said = run(data, "verify", code=1).stdout
     assert "the chain of 3 rows is broken:\n  row 2: actor differs from the payload" in said
     assert json.loads(run(data, "verify", "--json", code=1).stdout)["ok"] is False

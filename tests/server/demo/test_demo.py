@@ -48,7 +48,7 @@ def test_both_variants_are_seen_and_counted(world: World) -> None:
         counts = world.counts()
         return {"control", "treatment"} <= counts.keys() and sum(c[1] for c in counts.values()) > 0
 
-    assert until(full, 20), world.counts()
+    assert until(full, 60), world.counts()
     assert world.visitors.failures == 0
 
 

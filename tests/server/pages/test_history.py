@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -145,8 +146,9 @@ def test_the_ledger_is_narrowed_and_checked(told: Application, visit: Any) -> No
 
 def test_an_altered_row_shows(told: Application, visit: Any) -> None:
     """Whoever edits the file is found by the page."""
-    with sqlite3.connect(told.config.data / "config.db") as file:
+    with contextlib.closing(sqlite3.connect(told.config.data / "config.db")) as file:
         file.execute("UPDATE ledger SET reason = 'never' WHERE reason = 'INC-77'")
+        file.commit()
     html = visit("admin", "*").get("/reports/audit").text
     assert "reason differs from the payload" in html
 
