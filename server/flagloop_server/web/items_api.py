@@ -63,6 +63,12 @@ class PutItem(wire.Forced, frozen=True, kw_only=True):
     expected: wire.Number | None = None
 
 
+class RemoveItem(wire.Forced, frozen=True, kw_only=True):
+    """`expected` is the revision that the item was read at."""
+
+    expected: wire.Number | None = None
+
+
 class RevertItem(Revert, frozen=True, kw_only=True):
     """The revision whose text is to come back."""
 
@@ -321,10 +327,11 @@ def put_item(env: str, section: str, key: str, who: Identity, body: PutItem) -> 
 
 @operation(blueprint.delete, "/items/<section>/<key>", may="edit")
 def remove_item(
-    env: str, section: str, key: str, who: Identity, body: wire.Forced
+    env: str, section: str, key: str, who: Identity, body: RemoveItem
 ) -> records.Applied:
     """Archive a flag, remove another item."""
-    return apply(changes.remove_item(env, section, key), who, body)
+    expected = None if body.expected is None else {(section, key): body.expected}
+    return apply(changes.remove_item(env, section, key), who, body, expected)
 
 
 @operation(blueprint.post, "/items/<section>/<key>/revert", may="edit")

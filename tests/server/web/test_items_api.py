@@ -93,6 +93,8 @@ def test_a_change_of_somebody_else_is_never_overwritten(shop: Any) -> None:
     before = text_of(shop)
     status, _ = shop("PUT", f"{PRODUCTION}/items/flags/banner", {"text": text, "expected": 2})
     assert status == 409
+    gone = shop("DELETE", f"{PRODUCTION}/items/flags/banner", {"reason": "old", "expected": 2})
+    assert gone[0] == 409
     expected = [{"section": "flags", "key": "banner", "revision": 2}]
     steps = {"steps": [put("banner", text), put("new", "new: {}\n")], "expected": expected}
     assert shop("POST", f"{PRODUCTION}/changes", steps)[0] == 409
