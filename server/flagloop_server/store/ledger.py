@@ -135,9 +135,9 @@ class Ledger:
         ids = None if environments is None else json.dumps(sorted(environments))
         with self._file.read() as connection:
             rows = connection.execute(
-                "SELECT DISTINCT action FROM ledger WHERE ?1 IS NULL OR environment_id IN"
-                " (SELECT value FROM json_each(?1)) ORDER BY action",
-                (ids,),
+                "SELECT DISTINCT action FROM ledger WHERE :ids IS NULL OR environment_id IN"
+                " (SELECT value FROM json_each(:ids)) ORDER BY action",
+                {"ids": ids},
             )
             return [row["action"] for row in rows]
 
