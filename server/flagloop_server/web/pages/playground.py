@@ -32,7 +32,7 @@ REVISIONS = 20
 BLANK = 2
 """Empty rows for more attributes."""
 
-OUTCOMES = {"served": "decides", "passed": "passed", "not reached": "not reached"}
+OUTCOMES = {"served": "decides", "passed": "passed over", "not reached": "not reached"}
 
 
 @dataclass(frozen=True, slots=True)
