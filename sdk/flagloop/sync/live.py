@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from flagloop.errors import TransportError
 from flagloop.sync.line import Line, NoStreamError, Patience, UnusableError
 from flagloop.sync.pacing import Pacing
-from flagloop.sync.refresh import Refresh
+from flagloop.sync.refresh import SPREAD, Refresh
 from flagloop.sync.source import ServerSource, Snapshot
 from flagloop.sync.stream import Frame, Frames
 
@@ -37,7 +36,7 @@ class Live(Refresh):
         *,
         known: str | None = None,
         clock: Callable[[], float] = time.monotonic,
-        spread: Callable[[], float] = random.random,
+        spread: Callable[[], float] = SPREAD,
         patience: Patience | None = None,
     ) -> None:
         self._patience = patience

@@ -16,6 +16,9 @@ from flagloop.sync.source import Snapshot, Source
 if TYPE_CHECKING:
     from flagloop.document.problem import Problem
 
+SPREAD = random.SystemRandom().random
+"""Of nobody's seed: an application's own `random` gives what it would give without us."""
+
 JITTER = 0.1
 FIRST_RETRY = 1.0
 RETRY_AFTER_LIMIT = 600.0
@@ -40,7 +43,7 @@ class Refresh(forking.Forkable):
         *,
         known: str | None = None,
         clock: Callable[[], float] = time.monotonic,
-        spread: Callable[[], float] = random.random,
+        spread: Callable[[], float] = SPREAD,
     ) -> None:
         self._source = source
         self._apply = apply

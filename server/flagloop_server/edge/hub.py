@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
+import secrets
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -256,7 +256,7 @@ class Hub:
         if self._stopping:
             message = "the server stops"
         # Spread: those that are refused at one moment should not come back at one moment.
-        raise Refused(error(503, message, retry_after=random.randint(5, 15), close=True))
+        raise Refused(error(503, message, retry_after=5 + secrets.randbelow(11), close=True))
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
         loop = self._loop

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import random
 import threading
 import warnings
 import weakref
@@ -351,3 +352,13 @@ def test_forks_from_several_threads_do_not_tangle(made: Any) -> None:
         thread.join(60)
     assert fine == [True] * 15
     assert all(refresh.state()["running"] for refresh in refreshes)
+
+
+def test_the_random_numbers_of_the_application_stay_its_own() -> None:
+    """A seeded program gives the same numbers with a client beside it."""
+    random.seed(7)
+    expected = random.random()
+    random.seed(7)
+    waits = {Refresh(Script(None), lambda one: None).step() for _ in range(5)}
+    assert len(waits) > 1
+    assert random.random() == expected
