@@ -95,9 +95,3 @@ requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(() => {
 })));
 """
 """Everything but ages, told anew each second, that moved since the page began to load."""
-
-LOADED = """
-const paths = performance.getEntriesByType("resource").map((one) => new URL(one.name).pathname);
-return [...new Set(paths)].filter((path) => /[.](js|css)$/.test(path));
-"""
-"""Paths of the scripts and styles that the page loaded."""

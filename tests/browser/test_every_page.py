@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import accessible
@@ -66,7 +65,6 @@ def test_every_page_holds_the_checklist(
         found += driver.execute_script(probes.HEAD)
         found += [f"axe: {one}" for one in axe(driver)]
         found += said_in_console(driver, name)
-        found += heavy(driver, scene)
         found += faint(driver, tools)
         tools.size(driver, 390, 9000)  # nothing sticks over something else
         found += [f"axe, narrow and dark: {one}" for one in axe(driver)]
@@ -85,14 +83,6 @@ def said_in_console(driver: Chrome, name: str) -> list[str]:
         allowed.append("the server responded with a status")
     entries = [str(one["message"]) for one in driver.get_log("browser")]
     return [one for one in entries if not any(each in one for each in allowed)]
-
-
-def heavy(driver: Chrome, scene: Scene) -> list[str]:
-    """More than 60 KB of scripts and styles on one page, unpacked."""
-    folder = Path(str(scene.app.flask.blueprints["pages"].static_folder))
-    loaded = [Path(path).name for path in driver.execute_script(probes.LOADED)]
-    ours = sum((folder / name).stat().st_size for name in loaded)
-    return [] if 0 < ours <= 60_000 else [f"{ours} bytes of scripts and styles: {loaded}"]
 
 
 def faint(driver: Chrome, tools: Any) -> list[str]:
