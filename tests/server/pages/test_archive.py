@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from flagloop_server import changes as change
@@ -58,6 +59,23 @@ def test_nothing_goes_where_one_cannot(shop: Application, visit: Any) -> None:
     assert "needy" in answer.text
     assert len(flags(shop)) == 3
     assert visitor.post(f"{HERE}/archive", reason="x").status_code == 400
+
+
+def test_a_flag_that_was_changed_since_the_preview_stays(shop: Application, visit: Any) -> None:
+    """None goes, and the answer names it; what others changed beside them is no conflict."""
+    visitor = visit("editor")
+    found = re.search(
+        'name="opened" value="([0-9]+)"', visitor.get(f"{PREVIEW}?flag=cta_color").text
+    )
+    assert found is not None
+    fields = {"flag": ["cta_color", "new_checkout"], "reason": "x", "opened": found[1]}
+    shop.changes.apply(change.kill("production", "cta_color"), BEN, "it blinks")
+    answer = visitor.post(f"{HERE}/archive", **fields)
+    assert answer.status_code == 409
+    assert "hanged by somebody else since you opened it: flags.cta_color" in answer.text
+    assert flags(shop) == ["cta_color", "new_checkout"]
+    visitor.post(f"{HERE}/archive", **{**fields, "flag": "new_checkout"})
+    assert flags(shop) == ["cta_color"]
 
 
 def test_a_running_experiment_is_disturbed_only_by_force(shop: Application, visit: Any) -> None:

@@ -6,7 +6,7 @@ from flask import redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from flagloop_server import changes as change
-from flagloop_server import overview, undoing
+from flagloop_server import overview, promoting, undoing
 from flagloop_server.archiving import archiving
 from flagloop_server.definitions import definitions
 from flagloop_server.disturbance import guarded
@@ -39,6 +39,7 @@ def archive_preview(environment: str) -> ResponseReturnValue:
         "archive_preview.html",
         env,
         found=found,
+        opened=stored.revision,
         rows={
             key: overview.flag_row(parsed.flags[key], parsed, seen.get(key), now) for key in keys
         },
@@ -72,11 +73,14 @@ def archive(environment: str) -> ResponseReturnValue:
 
 @blueprint.post("/environments/<environment>/archive")
 def archive_flags(environment: str) -> ResponseReturnValue:
-    """Archive several flags as one revision: all of them, or none."""
+    """Archive several flags as one revision: all of them, or none; none that others changed."""
     _, who = enter("edit", environment)
-    planned = change.archive_flags(environment, request.form.getlist("flag")[:MOST])
-    guard = guarded(planned, force="force" in request.form)
-    applied = application().changes.apply(guard, who.actor, reason())
+    app, form = application(), request.form
+    keys, opened = form.getlist("flag")[:MOST], form.get("opened", type=whole)
+    refs = [("flags", key) for key in keys]
+    seen = promoting.expected(app.store, environment, opened, refs) if opened is not None else None
+    guard = guarded(change.archive_flags(environment, keys), force="force" in form)
+    applied = app.changes.apply(guard, who.actor, reason(), seen)
     place = url_for("pages.archive", environment=environment, done=applied.revision)
     return redirect(place, 303)
 
