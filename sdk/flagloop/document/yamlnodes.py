@@ -256,16 +256,18 @@ class _Builder:
     def _resolve(self, node: Node) -> None:
         written = node.value
         try:
-            node.value = resolve(written)
+            found = resolve(written)
+            plain = repr(found) if type(found) in (int, float) else written
         except ValueError as error:
             message = str(error)
             if "digits" in message:
                 message = "a number with over 4,300 digits"
             self._note(message, node, "quote it if text is meant")
             return
-        if type(node.value) in (int, float) and repr(node.value) != written:
+        node.value = found
+        if plain != written:
             self._note(
-                f"{written} is the number {node.value!r}",
+                f"{written} is the number {plain}",
                 node,
                 "quote it if text is meant",
                 warn=True,

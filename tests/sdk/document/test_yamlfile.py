@@ -207,6 +207,7 @@ def test_a_number_that_would_not_print_as_written_warns():
         ("a: .nan", 1, "no finite number"),
         ("a: 1e999", 1, "too large"),
         ("a: " + "9" * 5000, 1, "over 4,300 digits"),
+        ("a: 0x" + "f" * 4000, 1, "over 4,300 digits"),
         ("a: 1\nb: x\rc", 2, "carriage return"),
         ("a: 1\nb: x\u2028y", 2, "U+2028"),
         ("a: x\u0085", 1, "U+0085"),
