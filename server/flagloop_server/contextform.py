@@ -43,12 +43,12 @@ def from_fields(key: str, pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
 def to_fields(context: Mapping[str, Any]) -> tuple[str, list[tuple[str, str]]] | None:
     """The key and the pairs that `from_fields` makes this context of; None where it cannot."""
     key = context.get("key", "")
-    pairs = [(name, write_value(value)) for name, value in context.items() if name != "key"]
-    if not isinstance(key, str) or len(pairs) > MOST_FIELDS:
+    if not isinstance(key, str) or len(context) > MOST_FIELDS + 1:
         return None
     try:
+        pairs = [(name, write_value(value)) for name, value in context.items() if name != "key"]
         again = from_fields(key, pairs)
-    except ConfigError:
+    except (ConfigError, RecursionError):  # deep JSON can be read, and not be written as YAML
         return None
     return (key, pairs) if to_json(again) == to_json(context) else None
 

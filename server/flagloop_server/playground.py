@@ -156,13 +156,19 @@ def read_context(text: str) -> dict[str, Any]:
 
 
 def check_context(context: Mapping[str, Any]) -> dict[str, Any]:
-    """The context flat and fit to be evaluated; ConfigError for numbers that are none."""
+    """The context flat and fit to be evaluated and written; ConfigError says what is not."""
     attributes = context.get("attributes")
     flat = {key: value for key, value in context.items() if key != "attributes"}
     flat = {**attributes, **flat} if isinstance(attributes, dict) else dict(context)
     for name, value in flat.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"attribute '{name}' is no finite number")
+    try:
+        json.dumps(flat, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ConfigError("the context has half a character (a lone surrogate)") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"the context cannot be written as JSON: {error}") from None
     return flat
 
 

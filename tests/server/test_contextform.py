@@ -44,6 +44,11 @@ def test_fields_hold_a_context_or_say_that_they_cannot(context: dict[str, Any]) 
         assert to_json(from_fields(*fields)) == to_json(context)
 
 
+def test_deep_json_is_not_for_fields() -> None:
+    """JSON that Python reads, but that is too deep to be written as YAML, stays JSON."""
+    assert to_fields(json.loads('{"a": ' + "[" * 900 + "]" * 900 + "}")) is None
+
+
 def test_empty_rows_and_nulls_are_missing_attributes() -> None:
     """A name without a value, a value without a name, an explicit null."""
     assert from_fields(" u ", [("a", ""), ("", "b"), ("c", "null"), ("d", '""')]) == {

@@ -130,6 +130,8 @@ def test_contexts_are_read_as_people_write_them() -> None:
         ('{"key": 1e999}', "attribute 'key' is no finite number"),
         ("{" + "x" * LARGEST_CONTEXT, "at most 65,536 characters"),
         ('{"a":' + "[" * 20_000, "no JSON"),
+        ('{"key": "\\ud83d"}', "half a character"),
+        ('{"\\ud83d": 1}', "half a character"),
     ],
 )
 def test_what_is_no_context_is_told(text: str, message: str) -> None:

@@ -29,7 +29,7 @@ WORDS = (
     *("0", "-1", "9" * 20, "1e9", "NaN", "1e400", "{", "[]", '{"key": [1]}', '{"a": {"b": 1}}'),
     *("null", "2026-11-23", "2026-11-23T08:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"),
     *("9999-12-31T23:59:59-23:59", "[a", "{a: b", "!!x", "*a", "key", "flags.cta_color", "json"),
-    *("changed", "differs", "csv", "\x00", "a" * 5_000),
+    *("changed", "differs", "csv", "\x00", "a" * 5_000, '{"key": "\\ud83d"}', "0x" + "f" * 4_000),
 )
 QUERIES = st.sampled_from(list(PAGES)).flatmap(
     lambda page: st.tuples(
