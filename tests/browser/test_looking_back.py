@@ -143,8 +143,12 @@ def test_compare_and_promote(driver: Chrome, scene: Scene, tools: Any) -> None:
     assert ("segments", "trusted") in items
     assert "segment: trusted" in items["flags", "promoted"].text
     click(driver, tools, "Undo")
-    arrive(driver, tools, "revert")
-    assert ("flags", "promoted") not in scene.app.store.document("production").document.items
+
+    def undone() -> bool:
+        now = scene.app.store.document("production").document.items
+        return ("flags", "promoted") not in now
+
+    tools.until(undone, "the promotion to be undone")
 
 
 def test_revert_one_item_from_the_history(driver: Chrome, scene: Scene, tools: Any) -> None:
