@@ -94,8 +94,7 @@ def what_if(
     flags = sorted(affected(after, refs))
     sample, kept = recorded.newest(max(1, BUDGET // (2 * max(1, len(flags)))))
     contexts = [one.context for one in sample]
-    rules = (Ruleset(before), Ruleset(after))
-    done = replay(*rules, contexts, flags=flags, now=now, recorded=kept)
+    done = replay(Ruleset(before), Ruleset(after), contexts, flags=flags, now=now, recorded=kept)
     results = [result for result in done.flags.values() if result.before or result.after]
     moves = [move for result in results for move in _moves(result)]
     unjudged = tuple(_unjudged(result) for result in results if result.unjudged)
@@ -110,7 +109,7 @@ def what_if(
         unjudged=unjudged,
         period=_period(sample),
         sentence=sentence + (" Not every rule could be judged." if unjudged else ""),
-        groups=_groups(rules, contexts, _leading(moves, named), kept, now),
+        groups=_groups(contexts, done.flags.get(_leading(moves, named) or ""), kept),
     )
 
 
@@ -124,19 +123,12 @@ def _leading(moves: Sequence[Move], changed: Collection[str]) -> str | None:
 
 
 def _groups(
-    rules: tuple[Ruleset, Ruleset],
-    contexts: Sequence[Mapping[str, Any]],
-    flag: str | None,
-    kept: Collection[str],
-    now: float,
+    contexts: Sequence[Mapping[str, Any]], leading: FlagReplay | None, kept: Collection[str]
 ) -> tuple[Breakdown, ...]:
-    if flag is None:
+    if leading is None:
         return ()
-    moved = [
-        rules[0].evaluate(flag, one, now).variant != rules[1].evaluate(flag, one, now).variant
-        for one in contexts
-    ]
-    return breakdowns(contexts, moved, kept)
+    movers = set(leading.movers)
+    return breakdowns(contexts, [place in movers for place in range(len(contexts))], kept)
 
 
 def _moves(result: FlagReplay) -> list[Move]:

@@ -37,8 +37,9 @@ class Unjudged:
 class FlagReplay:
     """One flag: how many contexts `stay`, how many make each move, some of their keys.
 
-    `before` and `after` say whether the flag is there at all; `unjudged` names the rules of
-    either ruleset, and of the flags required there, that the contexts cannot judge.
+    `before` and `after` say whether the flag is there at all; `movers` are the places, from 0, of
+    the contexts that move; `unjudged` names the rules of either ruleset, and of the flags
+    required there, that the contexts cannot judge.
     """
 
     flag: str
@@ -47,6 +48,7 @@ class FlagReplay:
     stay: int = 0
     moves: dict[Move, int] = field(default_factory=dict)
     examples: dict[Move, list[str]] = field(default_factory=dict)
+    movers: list[int] = field(default_factory=list)
     unjudged: tuple[Unjudged, ...] = ()
 
     @property
@@ -130,18 +132,19 @@ def replay(
     for name in names:
         result = FlagReplay(name, name in known[0], name in known[1])
         result.unjudged = _unjudged((old, new), name, kept) if everyone else ()
-        for context in everyone:
+        for place, context in enumerate(everyone):
             before = old.evaluate(name, context, now).variant
             after = new.evaluate(name, context, now).variant
-            _note(result, (before, after), context)
+            if before == after:
+                result.stay += 1
+            else:
+                result.movers.append(place)
+                _note(result, (before, after), context)
         results[name] = result
     return Replay(len(everyone), results)
 
 
 def _note(result: FlagReplay, move: Move, context: Mapping[str, Any]) -> None:
-    if move[0] == move[1]:
-        result.stay += 1
-        return
     result.moves[move] = result.moves.get(move, 0) + 1
     examples = result.examples.setdefault(move, [])
     if len(examples) < _EXAMPLES:

@@ -34,6 +34,7 @@ def test_a_larger_share_only_moves_units_in() -> None:
     assert result.stay == len(USERS) - len(expected)
     assert result.moved == len(expected) > 150
     assert result.examples["a", "b"] == expected[:5]
+    assert [USERS[place]["key"] for place in result.movers] == expected
 
 
 def test_the_same_rules_move_nobody() -> None:
