@@ -57,11 +57,14 @@ def test_a_forgotten_client_leaves_its_events_to_the_next(
     mapping: Any, sink: MemorySink, make: Callable[..., Client], until: Any, tmp_path: Path
 ) -> None:
     """A client that was thrown away without `close` lets go of its file."""
+    before = set(threading.enumerate())
     client = Client.from_document(mapping, events=away, spool=tmp_path)
     client.track("click", "u-1")
+    threads = set(threading.enumerate()) - before
+    assert {one.name for one in threads} == {"flagloop-delivery", "flagloop-spool"}
     del client
     gc.collect()
-    until(lambda: not any(one.name == "flagloop-delivery" for one in threading.enumerate()))
+    until(lambda: not any(one.is_alive() for one in threads))
     make(mapping, spool=tmp_path)
     until(lambda: sink.events)
 

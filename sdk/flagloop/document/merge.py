@@ -11,6 +11,7 @@ with `state` they become as mine has them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -31,6 +32,8 @@ from flagloop.errors import DocumentError
 
 Ignored: TypeAlias = tuple[str, str, Path, Any, Any]
 """(section, key, path in the item, mine's value, theirs' value); None where it is not written."""
+_STRIPPED = re.compile(r"([|>]\d?)-(\d?)(?=[ \t]*(?:#|$))", re.MULTILINE)
+"""The header of a block scalar that ends without a line feed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,11 +260,14 @@ def _loose(ref: Ref, item: Item | None, is_flow: bool) -> str | None:
     """The same, but for white space that means nothing.
 
     Comments do not count where one side is in flow style: they move when it becomes block style.
+    At the end of a text without a final line feed `|` means what `|-` means elsewhere.
     """
     if item is None:
         return None
     meaning = repr(without_runtime(ref[0], item.mapping))
-    return meaning if is_flow else "".join(str(_mark(ref, item)).split()) + meaning
+    if is_flow:
+        return meaning
+    return "".join(_STRIPPED.sub(r"\1\2", str(_mark(ref, item))).split()) + meaning
 
 
 def _equal_but_for_runtime(ref: Ref, one: Item | None, other: Item | None) -> bool:

@@ -323,6 +323,20 @@ def test_layout_alone_is_no_conflict():
     assert merged.document.mapping == theirs.mapping
 
 
+def test_a_last_block_of_text_without_a_final_line_feed_merges():
+    """What comes behind it makes `|-` of its `|`, which is no change of that item."""
+    base = parse("flags:\n  a:\n    default: on\n    description: |  # why\n      some text")
+    mine = add_item(base, "flags", "b", {"default": "on"}).document
+    theirs = with_item(base, "a", default="off")
+    assert "|-" in mine.items["flags", "a"].text
+    merged = merge(base, mine, theirs)
+    assert not merged.conflicts
+    assert merged.document.mapping["flags"] == {
+        "a": {"default": "off", "description": "some text"},
+        "b": {"default": "on"},
+    }
+
+
 def test_top_level_words_merge_too():
     """They are listed as (word, "")."""
     base = parse(BASE)
