@@ -123,7 +123,7 @@ class Client(Assembly):
                     except Exception as problem:  # noqa: BLE001 - what is served stays served
                         self._unexposed(decision, user, problem)
                 if self._reservoir.armed:
-                    self._reservoir.take(user)
+                    self._sample(user)
             return decision.variant or default
         except Exception as problem:  # noqa: BLE001 - an edge: a verb never raises
             return self._failed(flag, problem).variant or default
@@ -144,7 +144,7 @@ class Client(Assembly):
                     except Exception as problem:  # noqa: BLE001 - what is served stays served
                         self._unexposed(decision, user, problem)
                 if self._reservoir.armed:
-                    self._reservoir.take(user)
+                    self._sample(user)
             return decision
         except Exception as problem:  # noqa: BLE001 - an edge: a verb never raises
             return self._failed(flag, problem)

@@ -235,3 +235,28 @@ def test_contexts_hold_what_the_document_records(client: Client, sink: MemorySin
     assert client.flush(10)
     contexts = [one for batch in sink.batches for one in batch["contexts"]]
     assert contexts == [{"key": "u-1", "org": "o-1", "plan": "pro"}]
+
+
+class Detached:
+    """An attribute that its owner reads when it is used, as an ORM does, and cannot any more."""
+
+    class GoneError(Exception):
+        """Of a kind of its own."""
+
+    def __float__(self) -> float:
+        raise self.GoneError
+
+
+@pytest.mark.parametrize("verb", ["variant", "decide"])
+def test_an_attribute_that_raises_when_it_is_kept_is_left_out(
+    client: Client, sink: MemorySink, verb: str
+) -> None:
+    """What was decided is served and exposed, however `log` or `recording` stumble on a value."""
+    wanted = client.peek("logged", "u-1").variant
+    for key in ("u-0", "u-1", "u-1"):
+        served = getattr(client, verb)("logged", {"key": key, "plan": Detached()})
+    assert (served if verb == "variant" else served.variant) == wanted
+    client.track("click", "u-1", plan=Detached())
+    assert [one["unit"] for one in exposed(client, sink)] == ["u-0", "u-1"]
+    status = client.status()
+    assert (status["failures"], status["delivery"]["lost"]) == ({}, {"invalid": 1})

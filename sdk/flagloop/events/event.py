@@ -24,8 +24,8 @@ DEPTH = 16
 """How deep a property may nest."""
 NAME_LIMIT = 200
 """Characters of an event's name."""
-UNFIT = (ValueError, TypeError, AttributeError, ArithmeticError, LookupError, RuntimeError)
-"""What an application's own types may raise while they are made plain."""
+UNFIT = Exception
+"""What an application's own types raise while they are made plain: anything, as those of an ORM."""
 BLOCK = 1024
 """Ids that share one random draw."""
 
