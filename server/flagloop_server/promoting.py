@@ -88,6 +88,12 @@ def expected(store: Store, env: str, revision: int, refs: Collection[Ref]) -> Ma
     return {ref: seen.get(ref, 0) for ref in refs}
 
 
+def everything(store: Store, env: str, revision: int) -> Mapping[Ref, int]:
+    """The same for every item; what came since is expected not to be there."""
+    now = store.document(env).item_revisions
+    return expected(store, env, revision, {**now, **store.document(env, revision).item_revisions})
+
+
 def moved_on(now: StoredDocument, revision: int, refs: Collection[Ref]) -> list[Ref]:
     """Which of these items changed after a revision of their document, or are gone."""
     return [ref for ref in refs if now.item_revisions.get(ref, revision + 1) > revision]

@@ -10,7 +10,7 @@ from werkzeug.exceptions import BadRequest
 from flagloop.document.merge import item_diff
 from flagloop.document.problem import errors
 from flagloop.errors import DocumentError
-from flagloop_server import changes, disturbance, undoing
+from flagloop_server import changes, disturbance, promoting, undoing
 from flagloop_server.changes import Change, MergeConflictError
 from flagloop_server.proposals import ItemDiff, text_of
 from flagloop_server.store import Ref
@@ -44,16 +44,21 @@ class KillReason(wire.Body, frozen=True):
     reason: str = ""
 
 
-class Share(wire.Forced, frozen=True, kw_only=True):
-    """A percentage as text, `25%`."""
+class Share(wire.Expecting, frozen=True, kw_only=True):
+    """A percentage as text, `25%`; `expected` is the revision that the flag was read at."""
 
     share: str
 
 
 class Revert(wire.Forced, frozen=True):
-    """`state` also takes the runtime words of the old revision."""
+    """`state` also takes the runtime words of the old revision.
+
+    `expected` is the document's revision that was looked at: 409 when something that would be
+    written was changed since.
+    """
 
     state: bool = False
+    expected: wire.Number | None = None
 
 
 class History(wire.SeekingPage, frozen=True):
@@ -157,9 +162,9 @@ def restore(env: str, flag: str, who: Identity, body: wire.Reason) -> records.Ap
 
 
 @operation(blueprint.post, "/flags/<flag>/archive", may="edit")
-def archive(env: str, flag: str, who: Identity, body: wire.Forced) -> records.Applied:
+def archive(env: str, flag: str, who: Identity, body: wire.Expecting) -> records.Applied:
     """Take a flag out of the document; its key stays reserved."""
-    return apply(changes.archive_flag(env, flag), who, body)
+    return apply(changes.archive_flag(env, flag), who, body, body.of("flags", flag))
 
 
 @operation(blueprint.post, "/flags/<flag>/unarchive", may="edit")
@@ -171,7 +176,8 @@ def unarchive(env: str, flag: str, who: Identity, body: wire.Reason) -> records.
 @operation(blueprint.post, "/flags/<flag>/rules/<rule>/share", may="edit")
 def share(env: str, flag: str, rule: str, who: Identity, body: Share) -> records.Applied:
     """Set the share of a rule, or the stage of a rollout."""
-    return apply(changes.set_share(env, flag, rule, body.share), who, body)
+    change = changes.set_share(env, flag, rule, body.share)
+    return apply(change, who, body, body.of("flags", flag))
 
 
 @operation(blueprint.post, "/flags/<flag>/rules/<rule>/pause", may="edit")
@@ -214,7 +220,10 @@ def revision(env: str, revision: int) -> records.RevisionDetail:
 @operation(blueprint.post, f"/revisions/<{wire.INTEGER}:revision>/revert", may="edit")
 def revert(env: str, revision: int, who: Identity, body: Revert) -> records.Applied:
     """Bring the whole text of an old revision back as a new one."""
-    return apply(changes.revert(env, revision, state=body.state), who, body)
+    change = changes.revert(env, revision, state=body.state)
+    seen = body.expected
+    expected = None if seen is None else promoting.everything(application().store, env, seen)
+    return apply(change, who, body, expected)
 
 
 @operation(blueprint.post, f"/revisions/<{wire.INTEGER}:revision>/undo", may="edit")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import msgspec
 from flask import Blueprint
 
 from flagloop.document.definition import Document, Flag
@@ -161,9 +162,13 @@ class Archive(records.Record, frozen=True):
 
 
 class ArchiveFlags(wire.Forced, frozen=True, kw_only=True):
-    """Flags to be archived as one revision; they may require each other."""
+    """Flags to be archived as one revision; they may require each other.
+
+    `expected` says at which revisions they were read: 409 when one is at another.
+    """
 
     flags: list[str]
+    expected: list[wire.ExpectedItem] = msgspec.field(default_factory=list)
 
 
 @operation(blueprint.get, "/flags", may="view")
@@ -260,7 +265,8 @@ def archived(env: str) -> Archive:
 @operation(blueprint.post, "/archive", may="edit")
 def archive_flags(env: str, who: Identity, body: ArchiveFlags) -> records.Applied:
     """Archive several flags as one revision; none of them where one cannot go."""
-    return apply(changes.archive_flags(env, body.flags), who, body)
+    change = changes.archive_flags(env, body.flags)
+    return apply(change, who, body, wire.expectations(body.expected))
 
 
 def _find(parsed: Document, env: str, flag: str) -> Flag:

@@ -18,7 +18,7 @@ from flagloop_server.changes import Change, find_item
 from flagloop_server.editing import Edited, meanwhile
 from flagloop_server.store import Ref
 from flagloop_server.web import application, records, wire
-from flagloop_server.web.admin_api import AtRevision, Revert, apply
+from flagloop_server.web.admin_api import AtRevision, apply
 from flagloop_server.web.identity import Identity, require
 from flagloop_server.web.rest import operation
 
@@ -56,23 +56,20 @@ class Item(records.Record, frozen=True):
     named_by: list[records.Ref]
 
 
-class PutItem(wire.Forced, frozen=True, kw_only=True):
+class PutItem(wire.Expecting, frozen=True, kw_only=True):
     """An item's YAML text; `expected` is the revision that it was read at, 0 for a new item."""
 
     text: str
-    expected: wire.Number | None = None
 
 
-class RemoveItem(wire.Forced, frozen=True, kw_only=True):
-    """`expected` is the revision that the item was read at."""
+class RevertItem(wire.Expecting, frozen=True, kw_only=True):
+    """The revision whose text is to come back; `state` also takes its runtime words.
 
-    expected: wire.Number | None = None
-
-
-class RevertItem(Revert, frozen=True, kw_only=True):
-    """The revision whose text is to come back."""
+    `expected` is the revision that the item was read at.
+    """
 
     revision: wire.Number
+    state: bool = False
 
 
 class Step(wire.Body, frozen=True, tag_field="do"):
@@ -177,19 +174,11 @@ class Plan(wire.Body, frozen=True):
     steps: list[AnyStep]
 
 
-class ExpectedItem(wire.Body, frozen=True):
-    """The revision that an item was read at; 0 says that it is new."""
-
-    section: str
-    key: str
-    revision: wire.Number
-
-
 class Steps(wire.Forced, frozen=True, kw_only=True):
     """Steps as one revision; 409 when an item is not at the revision that is expected."""
 
     steps: list[AnyStep]
-    expected: list[ExpectedItem] = msgspec.field(default_factory=list)
+    expected: list[wire.ExpectedItem] = msgspec.field(default_factory=list)
 
 
 class Move(records.Record, frozen=True):
@@ -321,17 +310,16 @@ def item(env: str, section: str, key: str, query: AtRevision) -> Item:
 @operation(blueprint.put, "/items/<section>/<key>", may="edit")
 def put_item(env: str, section: str, key: str, who: Identity, body: PutItem) -> records.Applied:
     """Write one item's text; with `expected` only if nobody changed it since."""
-    expected = None if body.expected is None else {(section, key): body.expected}
-    return apply(changes.put_item(env, section, key, body.text), who, body, expected)
+    change = changes.put_item(env, section, key, body.text)
+    return apply(change, who, body, body.of(section, key))
 
 
 @operation(blueprint.delete, "/items/<section>/<key>", may="edit")
 def remove_item(
-    env: str, section: str, key: str, who: Identity, body: RemoveItem
+    env: str, section: str, key: str, who: Identity, body: wire.Expecting
 ) -> records.Applied:
     """Archive a flag, remove another item."""
-    expected = None if body.expected is None else {(section, key): body.expected}
-    return apply(changes.remove_item(env, section, key), who, body, expected)
+    return apply(changes.remove_item(env, section, key), who, body, body.of(section, key))
 
 
 @operation(blueprint.post, "/items/<section>/<key>/revert", may="edit")
@@ -340,15 +328,14 @@ def revert_item(
 ) -> records.Applied:
     """Bring back one item's text of an old revision."""
     change = changes.revert_item(env, section, key, body.revision, state=body.state)
-    return apply(change, who, body)
+    return apply(change, who, body, body.of(section, key))
 
 
 @operation(blueprint.post, "/changes", may="edit")
 def change(env: str, who: Identity, body: Steps) -> records.Applied:
     """Make several steps as one revision: all of them, or none."""
     planned, expected = _planned(env, body.steps)
-    given = {(one.section, one.key): one.revision for one in body.expected}
-    return apply(planned, who, body, {**expected, **given})
+    return apply(planned, who, body, {**expected, **wire.expectations(body.expected)})
 
 
 @operation(blueprint.post, "/reports/preview", may="view")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Annotated, TypeVar
 
 import msgspec
 from flask import request
 from werkzeug.exceptions import BadRequest
 
-from flagloop_server.store import Sought
+from flagloop_server.store import Ref, Sought
 
 T = TypeVar("T")
 Q = TypeVar("Q", bound=msgspec.Struct)
@@ -83,6 +84,29 @@ class Forced(Reason, frozen=True):
     """Why. `force` also disturbs a running experiment, which is refused otherwise (409)."""
 
     force: bool = False
+
+
+class Expecting(Forced, frozen=True, kw_only=True):
+    """`expected` is the revision that the item was read at: 409 when it is at another one."""
+
+    expected: Number | None = None
+
+    def of(self, section: str, key: str) -> Mapping[Ref, int] | None:
+        """The same for the item that the address names."""
+        return None if self.expected is None else {(section, key): self.expected}
+
+
+class ExpectedItem(Body, frozen=True):
+    """The revision that an item was read at; 0 says that it is new."""
+
+    section: str
+    key: str
+    revision: Number
+
+
+def expectations(items: Iterable[ExpectedItem]) -> dict[Ref, int]:
+    """The same for several items."""
+    return {(one.section, one.key): one.revision for one in items}
 
 
 def decode(kind: type[T]) -> T:

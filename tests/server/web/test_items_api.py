@@ -104,6 +104,56 @@ def test_a_change_of_somebody_else_is_never_overwritten(shop: Any) -> None:
     assert (status, answer["revision"]) == (200, 4)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/flags/banner/rules/canary/share", {"share": "50%"}),
+        ("POST", "/flags/leaf/archive", {}),
+        ("POST", "/items/flags/banner/revert", {"revision": 2}),
+    ],
+)
+def test_whatever_changes_an_item_takes_what_was_read(
+    shop: Any, method: str, path: str, body: dict[str, Any]
+) -> None:
+    """409 names the item at another revision, nothing is changed; the right one lets it pass."""
+    shop("POST", f"{PRODUCTION}/flags/banner/rules/canary/share", {"share": "7%"})
+    shop("PUT", f"{PRODUCTION}/items/flags/leaf", {"text": "leaf: {}\n"})
+    _, items = shop("GET", f"{PRODUCTION}/items")
+    now = {one["key"]: one["revision"] for one in items["items"]}
+    key = "leaf" if "leaf" in path else "banner"
+    before = text_of(shop)
+    status, answer = shop(method, f"{PRODUCTION}{path}", {**body, "expected": 2})
+    assert (status, f"flags.{key}" in answer["error"]["message"]) == (409, True)
+    assert text_of(shop) == before
+    status, answer = shop(method, f"{PRODUCTION}{path}", {**body, "expected": now[key]})
+    assert (status, answer["changed"]) == (200, True)
+
+
+def test_flags_are_archived_only_as_they_were_read(shop: Any) -> None:
+    """One that somebody changed since keeps all of them."""
+    shop("PUT", f"{PRODUCTION}/items/flags/leaf", {"text": "leaf: {}\n"})
+    expected = [{"section": "flags", "key": key, "revision": 2} for key in ("banner", "leaf")]
+    body = {"flags": ["banner", "leaf"], "expected": expected, "reason": "old"}
+    status, answer = shop("POST", f"{PRODUCTION}/archive", body)
+    assert (status, "flags.leaf" in answer["error"]["message"]) == (409, True)
+    assert "banner:" in text_of(shop)
+    expected[1]["revision"] = 3
+    assert shop("POST", f"{PRODUCTION}/archive", body)[0] == 200
+
+
+def test_a_document_goes_back_only_from_what_was_seen(shop: Any) -> None:
+    """What somebody changed or added since is not swept away with it."""
+    shop("POST", f"{PRODUCTION}/flags/banner/rules/canary/share", {"share": "7%"})
+    shop("PUT", f"{PRODUCTION}/items/flags/later", {"text": "later: {}\n"})
+    path = f"{PRODUCTION}/revisions/2/revert"
+    for seen, names in ((2, "flags.banner, flags.later"), (3, "flags.later")):
+        status, answer = shop("POST", path, {"expected": seen})
+        assert (status, answer["error"]["message"].partition(": ")[2]) == (409, names)
+    assert shop("POST", path, {"expected": 9})[0] == 404
+    status, answer = shop("POST", path, {"expected": 4})
+    assert (status, answer["changed"], text_of(shop)) == (200, True, FLAGS)
+
+
 def test_several_steps_are_one_revision_or_nothing(shop: Any) -> None:
     """Steps of different kinds are judged together; one that cannot be made stops all."""
     steps = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from flask import Response, redirect, request, stream_with_context, url_for
@@ -12,6 +11,7 @@ from flagloop.document.merge import item_diff
 from flagloop.document.schema import SECTIONS
 from flagloop.errors import ConfigError, ConflictError, DocumentError, NotFoundError
 from flagloop_server import changes as change
+from flagloop_server import promoting
 from flagloop_server.disturbance import guarded
 from flagloop_server.ledgerfile import csv_text, ndjson
 from flagloop_server.store import Environment, Ref, Sought
@@ -174,9 +174,10 @@ def save_revert(environment: str) -> ResponseReturnValue:
     section, key = ref = (form.get("section", ""), form.get("key", ""))
     why, forced = reason() or f"back to revision {number}", "force" in form
     guard = guarded(_revert(environment, section, key, number), force=forced)
-    expected = _opened(environment, form.get("opened", type=whole))
+    app, opened = application(), form.get("opened", type=whole)
+    expected = None if opened is None else promoting.everything(app.store, environment, opened)
     try:
-        applied = application().changes.apply(guard, who.actor, why, expected)
+        applied = app.changes.apply(guard, who.actor, why, expected)
     except DocumentError as error:
         shown = Proposal(problems=tuple(error.problems))
         return _reverting(env, ref, number, 422, proposal=shown, why=reason())
@@ -190,16 +191,6 @@ def save_revert(environment: str) -> ResponseReturnValue:
     return redirect(
         url_for("pages.revision", environment=environment, number=applied.revision), 303
     )
-
-
-def _opened(environment: str, number: int | None) -> Mapping[Ref, int] | None:
-    """The item revisions of those who looked at revision `number`: of what is there since, 0."""
-    if number is None:
-        return None
-    store = application().store
-    now = store.document(environment).item_revisions
-    seen = store.document(environment, number).item_revisions
-    return {ref: seen.get(ref, 0) for ref in {**now, **seen}}
 
 
 def _revert(environment: str, section: str, key: str, number: int) -> change.Change:
