@@ -170,11 +170,8 @@ class Changes:
         done: Applied | None = None
         while done is None:
             attempts += 1
-            if attempts <= _FREE_ATTEMPTS:
-                done = self._attempt(change, actor, reason, expected)
-            else:
-                with self._committing, self._store.exclusive():
-                    done = self._attempt(change, actor, reason, expected)
+            alone = attempts > _FREE_ATTEMPTS
+            done = self._attempt(change, actor, reason, expected, alone=alone)
         self._tell()
         return done
 
@@ -215,19 +212,43 @@ class Changes:
         actor: Actor,
         reason: str,
         expected: Mapping[Ref, int] | None,
+        *,
+        alone: bool,
     ) -> Applied | None:
+        """One try, with `alone` while nobody else may write; None if somebody was faster."""
+        if not alone:
+            work = self._judged(change, actor, reason, expected)
+            with self._committing:
+                return self._noted(change, work, self._written(change, work))
+        with self._committing:
+            with self._store.exclusive():
+                work = self._judged(change, actor, reason, expected)
+                stored = self._written(change, work)
+            # Only now it is committed: nobody may hear of it before.
+            return self._noted(change, work, stored)
+
+    def _judged(
+        self, change: Change, actor: Actor, reason: str, expected: Mapping[Ref, int] | None
+    ) -> _Work:
         work = self._work(change, actor, reason)
         _refuse(change, work, expected or {})
-        if not work.changed:
-            if work.draft.pushed is not None:
-                self._store.set_push_base(change.environment, work.draft.pushed, work.draft.source)
-            return _applied(change, work, work.scene.stored)
-        with self._committing:
-            stored = self._store.commit(_new_revision(change, work))
-            if stored is None:
-                return None
+        return work
+
+    def _written(self, change: Change, work: _Work) -> StoredDocument | None:
+        """The document after the change; None if it was computed on one that is no longer."""
+        if work.changed:
+            return self._store.commit(_new_revision(change, work))
+        if work.draft.pushed is not None:
+            self._store.set_push_base(change.environment, work.draft.pushed, work.draft.source)
+        return work.scene.stored
+
+    def _noted(self, change: Change, work: _Work, stored: StoredDocument | None) -> Applied | None:
+        """What is committed, queued to be told."""
+        if stored is None:
+            return None
+        done = _applied(change, work, stored)
+        if work.changed:
             self._judge.accept(work.scene.stored, stored, work.changed)
-            done = _applied(change, work, stored)
             place = (stored.lineage, stored.revision - 1)
             self._catch_up(stored.environment, stored.environment_id, place)
             self._queued[stored.environment_id] = (stored.lineage, stored.revision)

@@ -134,6 +134,11 @@ class SqliteFile:
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
 
+    @property
+    def writing(self) -> bool:
+        """Whether a transaction is open, of whichever thread."""
+        return self._writer.in_transaction
+
     def data_version(self) -> int:
         """A number that differs after any commit by any connection or process."""
         with self._guard:

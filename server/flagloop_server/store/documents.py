@@ -165,7 +165,8 @@ class Documents:
             if environment.name != base.name:
                 return None
             made = _write(connection, new, self._load(environment.key, None))
-        self._keep(made)
+        if not self._file.writing:  # else the transaction around this one may still fail
+            self._keep(made)
         return made.stored
 
     def _load(self, key: str, number: int | None) -> _Kept:

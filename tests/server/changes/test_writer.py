@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from itertools import islice
 
 import pytest
 
@@ -250,6 +254,44 @@ def test_a_change_computed_on_an_old_document_is_computed_again(
     assert done.revision == 6
     rules = store.document("production").document.mapping["flags"]["new_checkout"]["rules"]
     assert rules[0]["share"] == "23%"
+
+
+def test_what_was_not_committed_is_neither_told_nor_kept(
+    pushed: Changes, ana: Actor, store: Store, told: list[Applied]
+) -> None:
+    """A commit that fails while nobody else may write leaves the document as it was, everywhere."""
+    with closing(sqlite3.connect(store.folder / "config.db")) as connection:
+        # A reference to nothing, which SQLite finds when it is about to commit.
+        connection.execute("CREATE TABLE odd (id REFERENCES user DEFERRABLE INITIALLY DEFERRED)")
+        connection.execute(
+            "CREATE TRIGGER odd_kill AFTER INSERT ON revision WHEN new.target = 'cta_color'"
+            " BEGIN INSERT INTO odd VALUES (99); END"
+        )
+    kill = change.kill("production", "cta_color")
+    shares = iter(("6%", "7%", "8%"))
+
+    def overtaken(scene: Scene) -> Draft:
+        made = kill.draft(scene)
+        for share in islice(shares, 1):
+            step = change.set_share("production", "new_checkout", "canary", share)
+            pushed.apply(step, ana, "faster")
+        return made
+
+    with pytest.raises(sqlite3.IntegrityError):
+        pushed.apply(replace(kill, draft=overtaken), ana, "INC-7")
+    assert store.document("production").revision == 5
+    with closing(sqlite3.connect(store.folder / "config.db")) as connection:
+        connection.execute("DROP TRIGGER odd_kill")
+    other = change.kill("production", "new_checkout")
+    pushed.apply(other, ana, "INC-8")
+    found = store.document("production").document.mapping["flags"]
+    assert "killed" in found["new_checkout"]
+    assert "killed" not in found["cta_color"]
+    assert [(one.action, one.revision) for one in told[-4:]] == [
+        *(("share", number) for number in (3, 4, 5)),
+        ("kill", 6),
+    ]
+    assert told[-1].target == "new_checkout"
 
 
 def test_a_kill_is_not_refused_for_old_problems(pushed: Changes, ana: Actor, store: Store) -> None:
