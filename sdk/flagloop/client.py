@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from flagloop.assembly import Assembly
 from flagloop.context import as_mapping
 from flagloop.errors import ConfigError, TransportError
-from flagloop.options import LocalOptions, ServerOptions, check
-from flagloop.sync.refresh import Refresh
+from flagloop.options import LocalOptions, ServerOptions, check, is_path
+from flagloop.sync.refresh import Refresh, limited
 from flagloop.sync.source import FileSource, ServerSource, StaticSource
 
 if TYPE_CHECKING:
@@ -57,7 +57,6 @@ class Client(Assembly):
         url: str | None = None,
         *,
         key: str | None = None,
-        cache: str | os.PathLike[str] | None = None,
         **options: Unpack[ServerOptions],
     ) -> None:
         from flagloop.sync.transport import Transport
@@ -71,7 +70,7 @@ class Client(Assembly):
         if not isinstance(url, str) or not isinstance(key, str):
             raise ConfigError("url and key are texts")
         transport = Transport(url, key)
-        source = ServerSource(transport, cache)
+        source = ServerSource(transport, options.get("cache"))
         refresh: type[Refresh] = Refresh
         if options.get("stream") is not False:
             from flagloop.sync.live import Live
@@ -87,6 +86,8 @@ class Client(Assembly):
         good one in force, which `status()` says. With `url` and `key` events go to that server.
         """
         check(options, LocalOptions)
+        if not is_path(path):
+            raise ConfigError("path is the name of a flag file")
         source = FileSource(path)
         try:
             first = source.fetch(None)
@@ -232,7 +233,7 @@ class Client(Assembly):
         def tell(changed: frozenset[str]) -> None:
             try:
                 callback(changed)
-            except Exception as problem:  # noqa: BLE001 - an edge: the application's own code
+            except (Exception, SystemExit) as problem:  # noqa: BLE001 - an edge: their own code
                 self._note(problem)
 
         def stop() -> None:
@@ -251,15 +252,16 @@ class Client(Assembly):
     def wait(self, seconds: float) -> bool:
         """Wait until there are definitions; False when there are none after `seconds`."""
         if not self._known:
-            self._refresh.wait_first(seconds)
+            self._refresh.wait_first(limited(seconds))
         return self._known
 
     def flush(self, timeout: float = 5.0) -> bool:
         """Deliver what waits; False when some of it still does after `timeout` seconds."""
-        return self._delivery is None or self._delivery.flush(timeout)
+        return self._delivery is None or self._delivery.flush(limited(timeout))
 
     def close(self, timeout: float = 2.0) -> bool:
         """Deliver what waits and stop; deciding goes on with the last definitions."""
+        timeout = limited(timeout)
         end = time.monotonic() + timeout
         # A request that hangs must not eat the time in which events can still be delivered.
         self._refresh.stop(0.0)

@@ -26,6 +26,7 @@ class Options(TypedDict, total=False):
 class ServerOptions(Options, total=False):
     """What clients of a server take besides its url and key."""
 
+    cache: str | os.PathLike[str]
     stream: bool
 
 
@@ -41,6 +42,12 @@ def _positive(value: Any) -> bool:
     return number and math.isfinite(value) and value > 0
 
 
+def is_path(value: Any) -> bool:
+    """Whether it can name a file or folder."""
+    name = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    return isinstance(name, str) and name != "" and "\0" not in name
+
+
 _FORMS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "interval": ("seconds, more than 0", _positive),
     "exposures": ("True or False", lambda value: isinstance(value, bool)),
@@ -50,7 +57,8 @@ _FORMS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
         "a whole number, 1 or more",
         lambda value: isinstance(value, int) and not isinstance(value, bool) and value > 0,
     ),
-    "spool": ("a folder", lambda value: bool(value) and isinstance(value, str | os.PathLike)),
+    "cache": ("a folder", is_path),
+    "spool": ("a folder", is_path),
     "spool_mb": ("megabytes, 1 or more", lambda value: _positive(value) and value >= 1),
     "clock": ("a function that gives epoch seconds", callable),
     "url": ("a text", lambda value: isinstance(value, str)),

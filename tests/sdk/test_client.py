@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 import threading
 import warnings
 import weakref
@@ -74,6 +75,8 @@ def from_file(file: Path) -> Iterator[Callable[..., Client]]:
         ({"key": "fl_srv_x"}, "url=.*FLAGLOOP_URL"),
         ({"url": "nowhere", "key": "fl_srv_x"}, "like https://"),
         ({"url": 8377, "key": "fl_srv_x"}, "url and key are texts"),
+        ({"url": "http://127.0.0.1:9", "key": "fl_srv_x", "cache": ""}, "cache must be a folder"),
+        ({"url": "http://127.0.0.1:9", "key": "fl_srv_x", "cache": 3}, "cache must be a folder"),
     ],
 )
 def test_what_is_missing_is_named(
@@ -127,6 +130,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """The path stands in the message."""
     with pytest.raises(ConfigError, match=r"nowhere\.yaml: No such file"):
         Client.from_file(tmp_path / "nowhere.yaml")
+
+
+@pytest.mark.parametrize("path", ["", None, 3, b"flags.yaml", "flags\0.yaml", []])
+def test_a_path_is_a_name(path: Any) -> None:
+    """What cannot name a file is a wrong argument, whatever the system says of it."""
+    with pytest.raises(ConfigError, match="path is the name of a flag file"):
+        Client.from_file(path)
 
 
 def test_a_broken_file_raises_with_every_problem(file: Path) -> None:
@@ -213,6 +223,18 @@ def test_a_callback_that_raises_harms_nobody(make: Callable[..., Client], mappin
     assert told == [frozenset(mapping["flags"])]
     assert client.variant("static", "u-1") == "a"
     assert client.status()["failures"] == {"LookupError": 1}
+
+
+def test_a_callback_that_would_end_its_thread_does_not(
+    file: Path, from_file: Any, until: Any
+) -> None:
+    """`sys.exit` on another thread than the first ends that thread alone: not this one."""
+    client = from_file()
+    client.on_change(lambda flags: sys.exit("restart"))
+    for text, color in ((GREEN, "green"), (GOOD, "blue")):
+        replace(file, text)
+        until(lambda color=color: client.value("color", "u-1", None) == color)
+    until(lambda: client.status()["failures"] == {"SystemExit": 2})
 
 
 def test_telling_can_be_stopped(make: Callable[..., Client]) -> None:
@@ -319,6 +341,16 @@ def test_closing_delivers_and_deciding_goes_on(
     assert client.close(5)
     assert len(sink.events) == 1
     assert client.status()["delivery"]["lost"] == {"closed": 2}
+
+
+@pytest.mark.parametrize("seconds", [-0.5, float("-inf"), 1e12, float("inf")])
+def test_any_time_limit_is_one(make: Callable[..., Client], mapping: Any, seconds: float) -> None:
+    """What is left of a deadline may be negative, and who waits for ever says so by infinity."""
+    client = make(mapping)
+    client.track("click", "u-1")
+    assert client.wait(seconds)
+    assert client.flush(seconds) or seconds < 0
+    assert client.close(seconds) or seconds < 0
 
 
 def test_a_with_block_closes(mapping: Any, sink: MemorySink) -> None:

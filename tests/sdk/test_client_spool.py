@@ -29,6 +29,7 @@ def away(batch: bytes) -> None:
     [
         ({"spool": ""}, "spool must be a folder"),
         ({"spool": 3}, "spool must be a folder"),
+        ({"spool": "a\0b"}, "spool must be a folder"),
         ({"spool": "x", "spool_mb": 0.5}, "spool_mb must be megabytes, 1 or more"),
         ({"spool_mb": 10}, "give its folder as spool"),
     ],
@@ -37,6 +38,18 @@ def test_wrong_options_are_told(mapping: Any, options: dict[str, Any], says: str
     """As with every option, the constructor raises."""
     with pytest.raises(ConfigError, match=says):
         Client.from_document(mapping, events=away, **options)
+
+
+def test_a_deadline_that_is_over_leaves_the_events_on_disk(
+    mapping: Any, make: Callable[..., Client], sink: MemorySink, until: Any, tmp_path: Path
+) -> None:
+    """`close` takes a negative rest of time as none, and the next client delivers."""
+    first = make(mapping, events=away, spool=tmp_path)
+    first.track("click", "u-1")
+    assert not first.close(-0.5)
+    until(lambda: first.status()["delivery"]["queued"] == 0)
+    make(mapping, spool=tmp_path)
+    until(lambda: sink.events)
 
 
 def test_the_next_client_delivers_although_it_does_nothing_itself(

@@ -22,6 +22,13 @@ SPREAD = random.SystemRandom().random
 JITTER = 0.1
 FIRST_RETRY = 1.0
 RETRY_AFTER_LIMIT = 600.0
+LONGEST = 1e8
+"""Seconds, three years: the system's clocks and locks take no infinity."""
+
+
+def limited(seconds: float | None) -> float:
+    """What a lock can wait for: not negative, as what is left of a deadline may be, nor endless."""
+    return LONGEST if seconds is None else max(0.0, min(seconds, LONGEST))
 
 
 class Refresh(forking.Forkable):
@@ -194,7 +201,7 @@ class Refresh(forking.Forkable):
 
     def _pause(self, delay: float) -> bool:
         """Wait for the time, a wake or a stop; whether to go on."""
-        self._gate.acquire(timeout=delay)
+        self._gate.acquire(timeout=limited(delay))
         return not self._stopped
 
     def _reset(self) -> None:

@@ -216,6 +216,18 @@ def test_the_thread_fetches_waits_and_wakes(made: Any) -> None:
     assert len(source.asked) == 2
 
 
+def test_an_interval_longer_than_a_lock_can_wait_is_a_long_one(made: Any) -> None:
+    """Whoever wants no polls says so by a huge number, and can still wake it."""
+    source = Script(None)
+    refresh = made(source, interval=1e300)
+    refresh.start()
+    for _ in range(2):
+        assert source.fetched.acquire(timeout=5)
+        refresh.wake()
+    assert source.fetched.acquire(timeout=5)
+    assert refresh.state()["running"]
+
+
 def test_waiting_ends_without_an_answer(made: Any) -> None:
     """A server that is away costs no more than the seconds given; stopping ends the wait."""
     refresh = made(Script(TransportError("away")))
