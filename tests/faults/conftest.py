@@ -101,7 +101,7 @@ def hang(stage: Stage, handler: Request) -> None:
     """No answer as long as the test runs."""
     handler.close_connection = True
     stage.hanging.set()
-    stage.release.wait(30)
+    stage.release.wait(60)
 
 
 def cut(stage: Stage, handler: Request) -> None:
@@ -222,7 +222,7 @@ class Site:
     def rest(self, path: str, **body: Any) -> None:
         """A change of the environment by the admin API."""
         headers = {"Authorization": f"Bearer {self._admin}"}
-        answer = requests.post(f"{self._place}/{path}", json=body, headers=headers, timeout=20)
+        answer = requests.post(f"{self._place}/{path}", json=body, headers=headers, timeout=60)
         assert answer.status_code == 200, answer.text
 
     def start(self, code: str, *words: str, **options: Any) -> subprocess.Popen[str]:

@@ -48,14 +48,14 @@ class Load(threading.Thread):
             f"{self._place}/push", json={"text": text}, headers=self._admin, timeout=10
         )
         answer.raise_for_status()
-        lineage = session.get(f"{self._place}/document", headers=self._admin, timeout=10).json()
+        lineage = session.get(f"{self._place}/document", headers=self._admin, timeout=60).json()
         revision = f"{lineage['lineage']}.{lineage['revision']}"
         events = [
             {"type": "exposure", "flag": "color", "variant": "on", "unit": f"u-{n}"}
             | {"revision": revision}
             for n in range(50)
         ]
-        sent = session.post(self._events, json={"events": events}, headers=self._key, timeout=10)
+        sent = session.post(self._events, json={"events": events}, headers=self._key, timeout=60)
         sent.raise_for_status()
 
 
@@ -78,17 +78,17 @@ def test_a_backup_under_load_serves_everybody_after_a_kill(
     load = Load(server.url, admin, key)
     load.start()
     for _ in range(3):
-        assert load.some.acquire(timeout=20)
+        assert load.some.acquire(timeout=60)
     flagloop("backup", "create", str(file), "--data", str(data))
     before = load.done
     for _ in range(5):
-        assert load.some.acquire(timeout=20)
+        assert load.some.acquire(timeout=60)
     with Client(server.url, key=key, interval=0.05) as client:
-        assert client.wait(10)
+        assert client.wait(60)
         until(lambda: number(client) > before + 1)
         last = client.status()["revision"]
         server.kill()
-        load.join(20)
+        load.join(60)
         made = flagloop("backup", "restore", str(file), "--data", str(tmp_path / "new"))
         check_events(tmp_path / "new", made)
         (place,) = [one for one in made["environments"] if one["environment"] == "production"]

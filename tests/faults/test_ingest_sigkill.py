@@ -33,7 +33,7 @@ class Sender(threading.Thread):
             while True:
                 batch = self.unsure.pop() if self.unsure else new_batch()
                 try:
-                    answer = session.post(self._url, json=batch, headers=self._headers, timeout=10)
+                    answer = session.post(self._url, json=batch, headers=self._headers, timeout=60)
                     answer.raise_for_status()
                     body = answer.json()
                 except (requests.RequestException, json.JSONDecodeError):
@@ -86,10 +86,10 @@ def test_every_acknowledged_event_is_there_once(tmp_path: Path, start_server: An
             sender.start()
         for sender in senders:
             for _ in range(ACKNOWLEDGED_BEFORE_KILL):
-                assert sender.some.acquire(timeout=20)
+                assert sender.some.acquire(timeout=60)
         server.kill()
         for sender in senders:
-            sender.join(20)
+            sender.join(60)
             assert not sender.is_alive()
             acknowledged += sender.acknowledged
             unsure += sender.unsure

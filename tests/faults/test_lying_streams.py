@@ -127,12 +127,12 @@ def test_a_lie_changes_no_decision(stage: Any, connect: Any, until: Any, name: s
         else:
             begin(handler)
             send(handler, snapshot(flags=flags, revision="s.3"))
-            stage.release.wait(20)
+            stage.release.wait(60)
 
     truth, stage.ruleset = stage.ruleset, answer
     flags = stage.mapping["flags"]
     client = connect(interval=30)
-    assert client.wait(10)
+    assert client.wait(60)
     before = served(client)
     assert set(before) == {"control", "treatment"}
     until(lambda: client.status()["refresh"]["why"])
@@ -175,9 +175,9 @@ def test_a_change_of_another_revision_fetches_the_snapshot(
             return
         begin(handler)
         send(handler, b":\n\n")
-        stage.hanging.wait(20)
+        stage.hanging.wait(60)
         send(handler, change(base=base, revision="s.8"))
-        stage.release.wait(20)
+        stage.release.wait(60)
 
     truth, stage.ruleset = stage.ruleset, answer
     client = connect(interval=30)

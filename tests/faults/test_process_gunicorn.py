@@ -26,7 +26,7 @@ from flagloop import Client
 client = Client(spool=os.environ.get("SPOOL"))
 
 def app(environ, start_response):
-    assert client.wait(20), client.status()
+    assert client.wait(60), client.status()
     unit = environ["PATH_INFO"][1:]
     reason = client.decide("half", unit).reason if unit else None
     delivery = client.status()["delivery"]
@@ -53,7 +53,7 @@ class Farm:
         self._listens = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        assert self._listens.wait(20), self.said
+        assert self._listens.wait(60), self.said
 
     def _read(self) -> None:
         for line in self.process.stderr:
@@ -64,7 +64,7 @@ class Farm:
 
     def ask(self, unit: str = "") -> Any:
         """What a worker answers: its pid, why it decided so, and what it could lose."""
-        answer = requests.get(f"{self._url}/{unit}", timeout=30)
+        answer = requests.get(f"{self._url}/{unit}", timeout=60)
         assert answer.status_code == 200, self.said
         told = answer.json()
         if told["reason"] == "SPLIT":
@@ -95,8 +95,8 @@ class Farm:
     def stop(self) -> None:
         """End it as an operator does, which must go well."""
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(20) == 0
-        self._reader.join(20)
+        assert self.process.wait(60) == 0
+        self._reader.join(60)
         assert "Traceback" not in "\n".join(self.said), self.said
 
 
@@ -115,7 +115,7 @@ def farm(site: Any) -> Iterator[Callable[..., Farm]]:
     yield start
     for one in started:
         one.process.terminate()
-        one.process.wait(20)
+        one.process.wait(60)
 
 
 @pytest.mark.parametrize(

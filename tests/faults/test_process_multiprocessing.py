@@ -29,7 +29,7 @@ from flagloop import Client
 client = Client()  # also in children that import this file anew
 
 def decide(unit):
-    assert client.wait(20), client.status()
+    assert client.wait(60), client.status()
     return client.variant("half", unit)
 
 def decide_and_fail(unit):
@@ -45,7 +45,7 @@ def decide_on_a_thread_that_outlives_the_function(unit):
 
 def decide_by_a_client_of_its_own(unit):
     own = Client()
-    assert own.wait(20)
+    assert own.wait(60)
     own.variant("half", unit)
 
 def decide_in_a_grandchild(unit):
@@ -58,7 +58,7 @@ def start(function, *words):
     return started
 
 def finish(started):
-    started.join(30)
+    started.join(60)
     print(started.exitcode)
 
 if __name__ in ("__main__", "__mp_main__"):

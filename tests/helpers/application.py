@@ -57,7 +57,7 @@ class Application:
     def kill(self) -> None:
         """End it without any chance to clean up."""
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
         for pipe in (self.process.stdin, self.process.stdout):
             assert pipe is not None
             pipe.close()

@@ -82,7 +82,7 @@ class Healthy:
     def metrics(self) -> tuple[str, bytes]:
         """Some text, once it may be told."""
         self.measured += 1
-        assert self.free.wait(20)
+        assert self.free.wait(60)
         return "text/plain", b"up 1\n"
 
 

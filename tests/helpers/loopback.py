@@ -53,7 +53,7 @@ def serving(answer: Callable[[Request], None]) -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(5)
+        thread.join(60)
 
 
 def plainly(request: Request, body: bytes, status: int = 200, **more: str) -> None:

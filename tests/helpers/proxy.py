@@ -51,9 +51,9 @@ class Proxy:
         try:
             yield self
         finally:
-            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
+            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(60)
             self._loop.call_soon_threadsafe(self._loop.stop)
-            thread.join(10)
+            thread.join(60)
             self._loop.close()
 
     def vanish(self) -> None:

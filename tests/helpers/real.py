@@ -74,7 +74,7 @@ class Real:
 
     def metric(self, line: str) -> float:
         """The value of one line of /metrics; 0 when it is not there."""
-        text = requests.get(f"{self.url}/metrics", timeout=20).text
+        text = requests.get(f"{self.url}/metrics", timeout=60).text
         found = re.search(rf"^{re.escape(line)} (\S+)$", text, re.M)
         return float(found[1]) if found else 0.0
 

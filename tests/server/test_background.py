@@ -23,7 +23,7 @@ def test_a_job_is_called_again_and_again() -> None:
     background.every(0.001, "count", thrice.release)
     background.start()
     for _ in range(3):
-        assert thrice.acquire(timeout=10)
+        assert thrice.acquire(timeout=60)
     assert background.problems() == []
     background.stop()
     assert not background.jobs[0].alive()

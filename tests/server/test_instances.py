@@ -336,7 +336,7 @@ def test_nothing_is_lost_while_the_loop_goes_on(world: World) -> None:
     for number in range(1, 3_001):
         world.poll(f"i-{number % 50}", f"k.{number}")
     over.set()
-    thread.join(10)
+    thread.join(60)
     found = world.instances.all(SHOP)
     assert {one.revision for one in found} == {f"k.{number}" for number in range(2_951, 3_001)}
 

@@ -126,7 +126,7 @@ def test_listeners_hear_every_revision_in_order(
     start = threading.Barrier(6)
 
     def work(number: int) -> None:
-        start.wait(30)
+        start.wait(60)
         for step in range(4):
             share = f"{number * 10 + step + 10}%"
             pushed.apply(change.set_share("production", "new_checkout", "canary", share), ana, "")
@@ -194,7 +194,7 @@ def test_many_makers_of_one_key_at_once_make_one(pushed: Changes, ana: Actor) ->
 
     def make(number: int) -> bool:
         planned = change.put_item("production", "flags", "own", f"own: {{owner: n{number}}}\n")
-        start.wait(30)
+        start.wait(60)
         try:
             return pushed.apply(planned, ana, "", expected={("flags", "own"): 0}).applied
         except ConflictError:
@@ -330,12 +330,12 @@ def test_a_kill_waits_for_no_slow_change(pushed: Changes, ana: Actor) -> None:
 
     def slow(scene: Scene) -> Draft:
         computing.set()
-        assert killed.wait(30)
+        assert killed.wait(60)
         return change.set_share("production", "new_checkout", "canary", "9%").draft(scene)
 
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(pushed.apply, Change("production", "share", "x", slow), ana, "")
-        assert computing.wait(30)
+        assert computing.wait(60)
         assert pushed.apply(change.kill("production", "cta_color"), ana, "x").revision == 3
         killed.set()
         assert running.result(30).revision == 4

@@ -54,7 +54,7 @@ def report(store: Store, *names: str) -> None:
         "events": [{"type": "event", "event": name, "unit": "u-1"} for name in names],
     }
     batch = decode_batch(json.dumps(said).encode())
-    store.events.submit(place.id, None, int(time.time() * 1000), batch).result(10)
+    store.events.submit(place.id, None, int(time.time() * 1000), batch).result(60)
 
 
 def run(*words: str | Path, code: int = 0) -> Result:

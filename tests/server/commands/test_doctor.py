@@ -70,7 +70,7 @@ def report(store: Store, at: int, instance: str = "i-1", **words: Any) -> None:
         **words,
     }
     batch = decode_batch(json.dumps(said).encode())
-    store.events.submit(place.id, None, at, batch).result(10)
+    store.events.submit(place.id, None, at, batch).result(60)
 
 
 def problems(found: Iterable[Finding]) -> dict[str, Finding]:

@@ -44,7 +44,7 @@ def until(done: Callable[[], bool], seconds: float = 10.0) -> bool:
 def ruleset(url: str, key: str) -> requests.Response:
     """One request of an SDK."""
     header = {"Authorization": f"Bearer {key}"}
-    return requests.get(f"{url}/api/v1/ruleset", headers=header, timeout=10)
+    return requests.get(f"{url}/api/v1/ruleset", headers=header, timeout=60)
 
 
 def test_the_first_start_prints_keys_and_a_link_the_second_no_keys(
@@ -75,9 +75,9 @@ def test_the_folder_is_for_its_owner_only(tmp_path: Path, start_server: Any) -> 
 def test_health_readiness_and_metrics(tmp_path: Path, start_server: Any) -> None:
     """What orchestrators and Prometheus ask."""
     server = start_server(tmp_path / "data")
-    assert requests.get(server.url + "/healthz", timeout=10).json() == {"status": "ok"}
-    assert requests.get(server.url + "/readyz", timeout=10).status_code == 200
-    text = requests.get(server.url + "/metrics", timeout=10).text
+    assert requests.get(server.url + "/healthz", timeout=60).json() == {"status": "ok"}
+    assert requests.get(server.url + "/readyz", timeout=60).status_code == 200
+    text = requests.get(server.url + "/metrics", timeout=60).text
     assert 'flagloop_revision{environment="production"} 1.0' in text
     assert 'flagloop_requests_total{route="healthz",status="200"} 1.0' in text
     server.stop()
@@ -89,7 +89,7 @@ def test_sigterm_ends_within_five_seconds_also_with_idle_and_slow_connections(
     """A kept-alive connection and one whose body never comes do not hold the process."""
     server = start_server(tmp_path / "data")
     session = requests.Session()
-    session.get(server.url + "/healthz", timeout=10)
+    session.get(server.url + "/healthz", timeout=60)
     host, port = server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as slow:
         slow.sendall(b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
@@ -114,7 +114,7 @@ def test_sigterm_ends_within_five_seconds_also_while_a_page_waits_for_the_databa
         other.execute("BEGIN IMMEDIATE")
 
         def change() -> None:
-            answers.append(requests.post(url, json={"text": START}, headers=header, timeout=20))
+            answers.append(requests.post(url, json={"text": START}, headers=header, timeout=60))
 
         thread = threading.Thread(target=change)
         thread.start()
@@ -122,7 +122,7 @@ def test_sigterm_ends_within_five_seconds_also_while_a_page_waits_for_the_databa
         began = time.monotonic()
         assert server.stop() == 0
         assert time.monotonic() - began < 5
-        thread.join(10)
+        thread.join(60)
         other.execute("ROLLBACK")
     assert [answer.status_code for answer in answers] == [503]
     assert answers[0].headers["Retry-After"]
@@ -131,7 +131,7 @@ def test_sigterm_ends_within_five_seconds_also_while_a_page_waits_for_the_databa
 
 def metrics(url: str) -> str:
     """The metrics' text."""
-    return requests.get(f"{url}/metrics", timeout=10).text
+    return requests.get(f"{url}/metrics", timeout=60).text
 
 
 def test_keys_made_and_revoked_by_commands_are_known_at_once(
@@ -242,10 +242,10 @@ def test_a_second_server_on_the_folder_is_refused(tmp_path: Path, start_server: 
     assert "Traceback" not in second.stderr
     pid = first.process.pid
     assert f"another server runs on {data} (process {pid})" in second.stderr
-    assert requests.get(first.url + "/readyz", timeout=10).status_code == 200
+    assert requests.get(first.url + "/readyz", timeout=60).status_code == 200
     made = flagloop("keys", "create", "--data", str(data), "--env", "production")
     first.process.send_signal(signal.SIGKILL)
-    first.process.wait(10)
+    first.process.wait(60)
     third = start_server(data)
     assert ruleset(third.url, made["key"]).status_code == 200
     assert third.stop() == 0
@@ -343,7 +343,7 @@ def test_links_for_people_begin_with_where_the_server_is(tmp_path: Path, start_s
     server = start_server(data)
     link = flagloop(*create, "ana@example.com")["setup_link"]
     assert link.startswith(f"{server.url}/setup/")
-    assert requests.get(link, timeout=10).status_code == 200
+    assert requests.get(link, timeout=60).status_code == 200
     server.stop()
     start_server(data, "--public-url", "https://flags.example.com/")
     words = ("users", "passwd", "ana@example.com", "--link", "--data", str(data))

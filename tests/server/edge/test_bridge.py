@@ -126,7 +126,7 @@ def test_reports_hold_at_most_half_so_that_a_kill_never_waits(calling: Any) -> N
     def stuck(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if is_report(environ["PATH_INFO"]):
             inside.release()
-            assert release.wait(10)
+            assert release.wait(60)
         start_response("200 OK", [])
         return [b"done"]
 
@@ -136,7 +136,7 @@ def test_reports_hold_at_most_half_so_that_a_kill_never_waits(calling: Any) -> N
             asyncio.ensure_future(calling(application, "GET", "/reports/x")) for _ in range(5)
         ]
         for _ in range(2):
-            await asyncio.to_thread(inside.acquire, timeout=10)
+            await asyncio.to_thread(inside.acquire, timeout=60)
         kill = await calling(application, "POST", "/kill", [], b"{}")
         assert not inside.acquire(blocking=False)
         release.set()
@@ -155,7 +155,7 @@ def test_strangers_hold_at_most_what_reports_may(calling: Any) -> None:
     def stuck(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if environ["PATH_INFO"] == "/login":
             inside.release()
-            assert release.wait(10)
+            assert release.wait(60)
         start_response("200 OK", [])
         return [b"done"]
 
@@ -165,7 +165,7 @@ def test_strangers_hold_at_most_what_reports_may(calling: Any) -> None:
         logins = [
             asyncio.ensure_future(calling(crowd, "POST", "/login", [], b"x")) for _ in range(3)
         ]
-        await asyncio.to_thread(inside.acquire, timeout=10)
+        await asyncio.to_thread(inside.acquire, timeout=60)
         kill = await calling(known, "POST", "/kill", [], b"{}")
         release.set()
         answers = await asyncio.gather(*logins)

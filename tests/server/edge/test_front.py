@@ -303,7 +303,7 @@ def test_a_page_that_is_cut_by_the_end_of_the_server_is_told(calling: Any) -> No
 
     def stuck(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         inside.set()
-        assert release.wait(10)
+        assert release.wait(60)
         start_response("200 OK", [])
         return Body()
 

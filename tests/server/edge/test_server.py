@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from flagloop_server.edge.hub import HEARTBEAT
-from flagloop_server.edge.server import LONGEST_HEAD, Server, allow_many_files, listen
+from flagloop_server.edge.protocol import LONGEST_HEAD
+from flagloop_server.edge.server import Server, allow_many_files, listen
 from flagloop_server.edge.stream import CONNECTION
 
 STREAMS = 1000

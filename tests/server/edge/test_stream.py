@@ -208,14 +208,14 @@ def test_streams_go_on_while_every_worker_is_busy(filled: Any, reading: Any, cal
     @filled.flask.get("/stuck")
     def stuck() -> str:
         inside.release()
-        assert release.wait(20)
+        assert release.wait(60)
         return "done"
 
     async def run() -> list[int]:
         workers = filled.config.workers
         pages = [asyncio.ensure_future(calling(filled.asgi, "GET", "/stuck")) for _ in range(12)]
         for _ in range(workers):
-            assert await asyncio.to_thread(inside.acquire, timeout=10)
+            assert await asyncio.to_thread(inside.acquire, timeout=60)
         assert filled.workers.busy == workers
         reader = reading(filled.asgi, key_of(filled))
         await reader.until(1)

@@ -100,7 +100,7 @@ def test_many_threads_share_a_store(store: Store, ana: Actor) -> None:
     start = threading.Barrier(8)
 
     def work(number: int) -> int:
-        start.wait(30)
+        start.wait(60)
         store.create_environment(f"e{number}", ana)
         return sum(len(store.environments()) >= 1 for _ in range(20))
 

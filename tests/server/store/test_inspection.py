@@ -36,12 +36,12 @@ def test_a_copy_is_of_one_moment_while_others_write(tmp_path: Path) -> None:
         thread = threading.Thread(target=write)
         thread.start()
         try:
-            assert written.acquire(timeout=10)
+            assert written.acquire(timeout=60)
             inspection.copy(source, target)
-            assert written.acquire(timeout=10)
+            assert written.acquire(timeout=60)
         finally:
             stop.set()
-            thread.join(10)
+            thread.join(60)
     with inspection.read_only(target) as connection:
         assert inspection.damage(connection, whole=True) == []
         numbers = [row["n"] for row in connection.execute("SELECT n FROM row ORDER BY n")]
@@ -62,7 +62,7 @@ def test_events_copied_first_name_revisions_copied_later(
             "events": [{"type": "event", "event": "e", "unit": "u"}],
         }
         batch = decode_batch(json.dumps(said).encode())
-        store.events.submit(place.id, None, store.clock(), batch).result(10)
+        store.events.submit(place.id, None, store.clock(), batch).result(60)
         if n in (10, 20):
             name = list(inspection.FILES)[n // 10 - 1]
             inspection.copy(store.folder / name, tmp_path / name)

@@ -298,7 +298,7 @@ def test_who_has_his_answer_may_send_the_next_at_once(tmp_path: Path) -> None:
 
     first = log.submit(1, 7, NOW, batch(*(event("u-1") for _ in range(3))))
     first.add_done_callback(next_one)
-    assert done.wait(30)
+    assert done.wait(60)
     log.close()
     assert refused == []
 
