@@ -34,6 +34,11 @@ _ROWS = (
     " WHERE environment_id = ? AND number IN ({})"
 )
 
+_FOUND = (
+    "FROM archived_flag WHERE environment_id = ? AND NOT EXISTS (SELECT 1 FROM json_each(?)"
+    " WHERE NOT instr(casefold(archived_flag.key || ' ' || text), value))"
+)
+
 
 class History:
     """Reads revisions; they are written by documents.py."""
@@ -159,18 +164,24 @@ class History:
                 "SELECT * FROM archived_flag WHERE environment_id = ? ORDER BY key",
                 (environment.id,),
             )
-            return [
-                ArchivedFlag(
-                    key=row["key"],
-                    text=row["text"],
-                    mapping=json.loads(row["mapping"]),
-                    at=row["at"],
-                    revision=row["revision"],
-                    actor=Actor(row["actor_kind"], row["actor"]),
-                    reason=row["reason"],
-                )
-                for row in rows
-            ]
+            return [_archived_flag(row) for row in rows]
+
+    def archive_page(
+        self, key: str, text: str, *, start: int, limit: int
+    ) -> tuple[int, list[ArchivedFlag]]:
+        """How many archived flags have every word of `text`, and some of them, the latest first."""
+        with self._file.snapshot() as connection:
+            connection.create_function("casefold", 1, str.casefold, deterministic=True)
+            number = environments.find(connection, key).id
+            values = (number, json.dumps(text.casefold().split()))
+            found = connection.execute(f"SELECT count(*) {_FOUND}", values).fetchone()[0]
+            rows = connection.execute(
+                "SELECT * FROM archived_flag WHERE environment_id = ? AND key IN"
+                f" (SELECT key {_FOUND} ORDER BY revision DESC, key LIMIT ? OFFSET ?)"
+                " ORDER BY revision DESC, key",
+                (number, *values, limit, start),
+            )
+            return found, [_archived_flag(row) for row in rows]
 
     def is_archived(self, key: str, flags: Iterable[str]) -> list[str]:
         """Which of these flags' keys are reserved by the archive."""
@@ -185,6 +196,18 @@ class History:
                 (environment.id, json.dumps(asked)),
             )
             return [row["key"] for row in rows]
+
+
+def _archived_flag(row: sqlite3.Row) -> ArchivedFlag:
+    return ArchivedFlag(
+        key=row["key"],
+        text=row["text"],
+        mapping=json.loads(row["mapping"]),
+        at=row["at"],
+        revision=row["revision"],
+        actor=Actor(row["actor_kind"], row["actor"]),
+        reason=row["reason"],
+    )
 
 
 def _revision_rows(

@@ -180,6 +180,12 @@ class Store:
         """The flags that left the document; their keys stay reserved."""
         return self._history.archived_flags(env)
 
+    def archive_page(
+        self, env: str, text: str, *, start: int, limit: int
+    ) -> tuple[int, list[ArchivedFlag]]:
+        """How many archived flags have every word of `text`, and some of them, the latest first."""
+        return self._history.archive_page(env, text, start=start, limit=limit)
+
     def reserved(self, env: str, flags: Iterable[str]) -> list[str]:
         """Which of these keys belong to archived flags."""
         return self._history.is_archived(env, flags)

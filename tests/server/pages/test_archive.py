@@ -117,6 +117,38 @@ def test_the_archive_tells_who_when_why_and_brings_back(shop: Application, visit
     assert editor.post(f"{HERE}/archive/promo/restore").status_code == 404
 
 
+def test_the_archive_is_searched_and_paged(shop: Application, visit: Any) -> None:
+    """The latest first, in any script and case; a page reads no more than it shows."""
+    texts = {("flags", f"promo_{n}"): f"promo_{n}:\n  owner: SOSS\n" for n in range(120)}
+    texts["flags", "street"] = "street:\n  owner: Stra\u00dfe\n"
+    shop.changes.apply(change.put_items("production", texts), BEN, "")
+    shop.changes.apply(change.archive_flag("production", "street"), BEN, "")
+    gone = [key for _, key in texts if key != "street"]
+    shop.changes.apply(change.archive_flags("production", gone), BEN, "")
+    viewer = visit("viewer")
+    first, second = (viewer.get(f"{HERE}/archive{page}").text for page in ("", "?start=101"))
+    assert "Rows 1 to 100 of 121." in first
+    assert "Rows 101 to 121 of 121." in second
+    shown = re.findall('<strong class="key">(.+)</strong>', first + second)
+    assert (len(set(shown)), shown[-1]) == (121, "street")
+    found = viewer.get(f"{HERE}/archive?q=STRASSE+street").text
+    assert "1 of 121 match." in found
+    assert "0 of 121 match." in viewer.get(f"{HERE}/archive?q={'no+' * 5_000}").text
+    assert len(shop.store.archive_page("production", "soss", start=118, limit=9)[1]) == 2
+
+
+def test_more_flags_than_go_at_once_are_refused(shop: Application, visit: Any) -> None:
+    """An address or a form by hand is told so, none is left out in silence."""
+    many = "&".join(f"flag=f{n}" for n in range(501))
+    editor = visit("editor")
+    answer = editor.get(f"{PREVIEW}?{many}")
+    assert (answer.status_code, "these are 501" in answer.text) == (400, True)
+    names: Any = [f"f{n}" for n in range(501)]
+    answer = editor.post(f"{HERE}/archive", flag=names, reason="x")
+    assert (answer.status_code, "these are 501" in answer.text) == (400, True)
+    assert editor.get(f"{PREVIEW}?{many.removesuffix('&flag=f500')}&flag=f0").status_code == 200
+
+
 def test_an_empty_archive_and_an_empty_choice_say_what_to_do(visit: Any) -> None:
     """Both lead on to the list."""
     editor = visit("editor")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from flask import redirect, request, url_for
 from flask.typing import ResponseReturnValue
+from werkzeug.datastructures import MultiDict
 
+from flagloop.errors import ConfigError
 from flagloop_server import changes as change
 from flagloop_server import overview, promoting, undoing
 from flagloop_server.archiving import archiving
@@ -31,7 +33,7 @@ def archive_preview(environment: str) -> ResponseReturnValue:
     app = application()
     stored = app.store.document(environment)
     parsed, now = definitions(stored), now_ms()
-    chosen = request.args.getlist("flag")[:MOST]
+    chosen = _chosen(request.args)
     found = archiving(stored, chosen, lambda ref: app.changes.named_by(stored, ref))
     keys = [*found.ready, *found.refused]
     seen = app.events.last_seen(env.id)
@@ -51,22 +53,20 @@ def archive_preview(environment: str) -> ResponseReturnValue:
 def archive(environment: str) -> ResponseReturnValue:
     """The archived flags: who archived each, when and why, with the text that it had."""
     env, _ = enter("view", environment)
-    rows = sorted(application().store.archived_flags(environment), key=lambda row: -row.revision)
-    words = request.args.get("q", "").casefold().split()
-    found = [
-        row for row in rows if all(word in f"{row.key} {row.text}".casefold() for word in words)
-    ]
+    store, text = application().store, request.args.get("q", "")
+    total, newest = store.archive_page(environment, "", start=0, limit=1)
     first = max(0, request.args.get("start", 1, type=whole) - 1)
+    found, shown = store.archive_page(environment, text, start=first, limit=PAGE)
     return page(
         "archive.html",
         env,
-        total=len(rows),
-        newest=rows[0] if rows else None,
+        total=total,
+        newest=next(iter(newest), None),
         found=found,
-        shown=[(row, dedented(row.text)) for row in found[first : first + PAGE]],
+        shown=[(row, dedented(row.text)) for row in shown],
         first=first,
         step=PAGE,
-        text=request.args.get("q", ""),
+        text=text,
         done=_done(env, request.args.get("done", type=whole)),
     )
 
@@ -76,7 +76,7 @@ def archive_flags(environment: str) -> ResponseReturnValue:
     """Archive several flags as one revision: all of them, or none; none that others changed."""
     _, who = enter("edit", environment)
     app, form = application(), request.form
-    keys, opened = form.getlist("flag")[:MOST], form.get("opened", type=whole)
+    keys, opened = _chosen(form), form.get("opened", type=whole)
     refs = [("flags", key) for key in keys]
     seen = promoting.expected(app.store, environment, opened, refs) if opened is not None else None
     guard = guarded(change.archive_flags(environment, keys), force="force" in form)
@@ -92,6 +92,17 @@ def unarchive_flag(environment: str, flag: str) -> ResponseReturnValue:
     planned = change.unarchive_flag(environment, flag)
     applied = application().changes.apply(planned, who.actor, reason())
     return back_to_flag(environment, flag, applied)
+
+
+def _chosen(given: MultiDict[str, str]) -> list[str]:
+    """The flags that an address or a form names; ConfigError for more than go at once."""
+    keys = list(dict.fromkeys(given.getlist("flag")))
+    if len(keys) > MOST:
+        raise ConfigError(
+            f"at most {MOST} flags are archived at once, these are {len(keys):,}: choose fewer, "
+            "and the others after that"
+        )
+    return keys
 
 
 def _done(env: Environment, number: int | None) -> Done | None:
