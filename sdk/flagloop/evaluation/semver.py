@@ -49,10 +49,12 @@ def _label(label: str) -> tuple[int, object]:
 class VersionTest:
     """Whether a version compares so with a limit; remembers some texts that do or do not.
 
-    Together `passed` and `failed` hold at most LIMIT texts, whatever an application sends.
+    Together `passed` and `failed` hold at most LIMIT texts of at most LENGTH characters, whatever
+    an application sends.
     """
 
     LIMIT = 4096
+    LENGTH = 64
 
     __slots__ = ("compare", "failed", "limit", "passed")
 
@@ -74,6 +76,8 @@ class VersionTest:
     def _judge(self, text: str) -> bool:
         order = parse_version(text)
         result = order is not None and self.compare(order, self.limit)
+        if len(text) > self.LENGTH:
+            return result
         if len(self.passed) + len(self.failed) >= self.LIMIT:
             self.passed.clear()
             self.failed.clear()

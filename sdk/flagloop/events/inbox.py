@@ -78,7 +78,7 @@ class Inbox:
             self._lose("queue_full", origin.flag, origin.variant)
             return False
         self.on_mark((self._taken + here) // STRIDE)
-        self.mark = min(here + self._every, self.wake_at if here < self.wake_at else self.limit)
+        self._stop_at(self.wake_at if here < self.wake_at else self.limit, here)
         return True
 
     def take(self, most: int) -> list[Any]:
@@ -87,9 +87,14 @@ class Inbox:
         del self.items[: len(taken)]
         self._taken += len(taken)
         self.on_mark((self._taken + len(self.items)) // STRIDE)
-        if not self.closed:
-            self.mark = min(len(self.items) + self._every, self.wake_at)
+        self._stop_at(self.wake_at, len(self.items))
         return taken
+
+    def _stop_at(self, most: int, here: int) -> None:
+        self.mark = min(here + self._every, most)
+        # Looked at last: another thread may just have closed it.
+        if self.closed:
+            self.mark = 0
 
     def close(self) -> None:
         """Lose every later record."""

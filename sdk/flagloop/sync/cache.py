@@ -106,15 +106,19 @@ class DiskCache:
             about = os.fstat(file.fileno())
             if not stat.S_ISREG(about.st_mode):
                 raise DamagedError(f"{self.path} is no file")
-            # In a folder like /tmp another user could plant a ruleset of their own.
-            if hasattr(os, "getuid") and about.st_uid not in (os.getuid(), 0):
-                raise DamagedError(f"{self.path} belongs to another user")
-            if about.st_mode & 0o022:
-                raise DamagedError(f"{self.path} can be written by other users")
+            if hasattr(os, "getuid"):  # elsewhere neither owner nor bits tell anything
+                self._check_owner(about)
             content = file.read(RULESET_LIMIT + 1024)
             if len(content) == RULESET_LIMIT + 1024:
                 raise DamagedError(f"{self.path} is too large")
             return content
+
+    def _check_owner(self, about: os.stat_result) -> None:
+        """In a folder like /tmp another user could plant a ruleset of their own."""
+        if about.st_uid not in (os.getuid(), 0):
+            raise DamagedError(f"{self.path} belongs to another user")
+        if about.st_mode & 0o022:
+            raise DamagedError(f"{self.path} can be written by other users")
 
 
 def _digest(body: bytes, at: float) -> str:

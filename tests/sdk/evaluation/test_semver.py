@@ -83,6 +83,15 @@ def test_remembered_answers_are_bounded() -> None:
         assert len(test.passed) + len(test.failed) <= VersionTest.LIMIT
 
 
+def test_long_texts_are_not_remembered() -> None:
+    """An attribute may be what a visitor sends, of any length: it is judged, and forgotten."""
+    test = VersionTest(operator.ge, parse_version("5.0.0") or ())
+    long = "9" * 10_000
+    for text, passes in ((f"{long}.0.0", True), (f"1.0.0-{long}", False), (long, False)):
+        assert test.test(text) is passes
+    assert not test.passed | test.failed
+
+
 def test_launchdarkly_pairs(shared: Callable[[str], Path]) -> None:
     """Their lower and higher versions are so here; their short forms are no versions."""
     path = shared("conformance/launchdarkly/operators-semver-unequal.yml")

@@ -6,6 +6,8 @@ import threading
 from collections import Counter
 from typing import Any
 
+import pytest
+
 from flagloop.evaluation.decision import Exposed
 from flagloop.events.event import Exposure
 from flagloop.events.inbox import STRIDE, Inbox
@@ -61,6 +63,20 @@ def test_a_closed_inbox_loses_everything() -> None:
     assert not inbox.put(ORIGIN, "u", 0.0)
     assert lost == {("closed", "f", "v"): 2}
     assert not woken
+
+
+@pytest.mark.parametrize(
+    "move", [lambda inbox: inbox.put(ORIGIN, "u", 0.0), lambda inbox: inbox.take(1)]
+)
+def test_closing_in_the_middle_of_something_closes(move: Any) -> None:
+    """Whoever puts or takes when another thread closes does not open it again."""
+    inbox, _, lost = make(10)
+    inbox.put(ORIGIN, "u", 0.0)
+    inbox.mark = 0
+    inbox.on_mark = lambda records: inbox.close()
+    move(inbox)
+    assert not inbox.put(ORIGIN, "late", 0.0)
+    assert lost == {("closed", "f", "v"): 1}
 
 
 def test_marks_are_told_every_so_often_and_at_each_take() -> None:

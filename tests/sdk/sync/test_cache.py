@@ -85,6 +85,18 @@ def test_a_copy_that_others_may_write_is_refused(cache: DiskCache) -> None:
         cache.load()
 
 
+def test_where_files_have_no_owner_their_bits_say_nothing(
+    cache: DiskCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Windows every file that can be written has all of these bits."""
+    cache.save(BODY, 12.5)
+    cache.path.chmod(0o666)
+    monkeypatch.delattr(os, "getuid")
+    found = cache.load()
+    assert found is not None
+    assert found.at == 12.5
+
+
 def test_a_link_is_not_followed(cache: DiskCache, tmp_path: Path) -> None:
     """A planted link does not make us read elsewhere, and saving replaces the link itself."""
     cache.save(BODY, 1.0)
