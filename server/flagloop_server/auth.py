@@ -367,14 +367,14 @@ class Auth:
         return user, self.setup_link(user.id)
 
     def set_password(self, email: str, password: str, actor: Actor) -> None:
-        """Set somebody's password; their sessions end."""
+        """Set somebody's password; their sessions and open links end."""
         check_password(password)
         user = self.user(email)
         self._people.set_password(user.id, self._hash(password), actor)
         self._people.end_sessions(user.id)
 
     def change_password(self, session: Session, old: str, new: str) -> Session:
-        """Change one's own password: all sessions end, a new one is opened.
+        """Change one's own password: all sessions and open links end, a new session is opened.
 
         Raises SignInError when `old` is wrong (TooManyAttemptsError after 5 times, which only
         who is signed in can reach), ConfigError when `new` will not do.
@@ -393,19 +393,20 @@ class Auth:
 
         Other roles end the person's sessions: whoever got hold of one gains nothing by it.
         """
-        user = self.user(email)
-        if roles.get(EVERYWHERE) != "admin":
-            self._keep_an_admin(user)
-        with self._store.exclusive():
+        with self._store.exclusive():  # or two admins could take it from each other
+            user = self.user(email)
+            if roles.get(EVERYWHERE) != "admin":
+                self._keep_an_admin(user)
             if dict(roles) != dict(user.roles):
                 self._people.end_sessions(user.id)
             return self._people.set_roles(user.id, roles, actor)
 
     def disable_user(self, email: str, actor: Actor) -> User:
         """Shut somebody out at once; their sessions end."""
-        user = self.user(email)
-        self._keep_an_admin(user)
-        return self._people.set_disabled(user.id, actor, disabled=True)
+        with self._store.exclusive():
+            user = self.user(email)
+            self._keep_an_admin(user)
+            return self._people.set_disabled(user.id, actor, disabled=True)
 
     def enable_user(self, email: str, actor: Actor) -> User:
         """Let somebody in again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -331,6 +332,34 @@ def test_the_last_admin_stays(auth: Auth, admin: Session) -> None:
     }
 
 
+@pytest.mark.parametrize("how", ["roles", "disable"])
+def test_of_two_admins_who_shut_each_other_out_one_stays(
+    auth: Auth, store: Store, admin: Session, how: str
+) -> None:
+    """Both are on their way at once: what the first one did counts for the second."""
+    _, token = auth.create_user("bo@example.com", "Bo", {"*": "admin"}, admin.user.actor)
+    auth.complete_setup(token, password=PASSWORD)
+
+    def shut_out(email: str) -> str:
+        try:
+            if how == "roles":
+                auth.set_roles(email, {"*": "viewer"}, SYSTEM)
+            else:
+                auth.disable_user(email, SYSTEM)
+        except ConfigError as refused:
+            return str(refused)
+        return "done"
+
+    emails = [user.email for user in auth.users()]
+    with ThreadPoolExecutor(2) as threads:
+        with store.exclusive():
+            both = [threads.submit(shut_out, email) for email in emails]
+            wait(both, timeout=0.3)  # they stand at the lock, having looked or not
+        found = {one.result().rpartition("last admin")[1] for one in both}
+    assert found == {"", "last admin"}
+    assert sum(role_of(one, "production") == "admin" for one in auth.users()) == 1
+
+
 def test_roles_are_checked(auth: Auth, admin: Session) -> None:
     """Unknown roles and environments are refused, and nothing is left of them."""
     with pytest.raises(ConfigError, match="no role"):
@@ -358,6 +387,28 @@ def test_a_password_can_be_set_by_an_operator(auth: Auth, admin: Session) -> Non
     assert auth.sign_in("ana@example.com", "another long one", "1.2.3.4")
     with pytest.raises(NotFoundError):
         auth.set_password("nobody@b.c", "another long one", SYSTEM)
+
+
+@pytest.mark.parametrize("how", ["set", "change", "setup", "disable"])
+def test_a_new_password_ends_the_links_that_are_open(auth: Auth, admin: Session, how: str) -> None:
+    """Whoever holds one from before does not come in by it; nor after the person was shut out."""
+    user, setup = auth.create_user("bo@example.com", "Bo", {}, admin.user.actor)
+    session = auth.complete_setup(setup, password=PASSWORD)
+    old, way_in, fresh = auth.setup_link(user.id), auth.sign_in_link(user.id), ""
+    if how == "set":
+        auth.set_password("bo@example.com", "another password", SYSTEM)
+    elif how == "change":
+        auth.change_password(session, PASSWORD, "another password")
+    elif how == "setup":
+        auth.complete_setup(old, password="another password")
+    else:
+        auth.disable_user("bo@example.com", SYSTEM)
+        auth.enable_user("bo@example.com", SYSTEM)
+        fresh = auth.setup_link(user.id)
+    assert auth.link(old) is None
+    with pytest.raises(SignInError):
+        auth.use_sign_in_link(way_in)
+    assert not fresh or auth.link(fresh) is not None
 
 
 def test_weak_hashes_are_renewed_at_sign_in(auth: Auth, store: Store, admin: Session) -> None:

@@ -73,10 +73,14 @@ class People:
             return _users(connection, "id = ?", (number,))[0]
 
     def set_password(self, number: int, hashed: str, actor: Actor, *, note: bool = True) -> None:
-        """Store a password's hash; `note` is off for a mere rehash of the same password."""
+        """Store a password's hash; `note` is off for a mere rehash of the same password.
+
+        A new password ends the links that are open: whoever holds one may be why there is one.
+        """
         with self._file.write() as connection:
             connection.execute("UPDATE user SET password = ? WHERE id = ?", (hashed, number))
             if note:
+                _end_links(connection, number)
                 email = _users(connection, "id = ?", (number,))[0].email
                 self._note(connection, actor, Entry("set-password", email))
 
@@ -90,13 +94,14 @@ class People:
             return _users(connection, "id = ?", (number,))[0]
 
     def set_disabled(self, number: int, actor: Actor, *, disabled: bool) -> User:
-        """Shut a person out at once (their sessions end), or let them in again."""
+        """Shut a person out at once (sessions and open links end), or let them in again."""
         with self._file.write() as connection:
             user = _only(_users(connection, "id = ?", (number,)), f"no person {number}")
             at = self._clock() if disabled else None
             connection.execute("UPDATE user SET disabled_at = ? WHERE id = ?", (at, number))
             if disabled:
                 connection.execute("DELETE FROM session WHERE user_id = ?", (number,))
+                _end_links(connection, number)
             action = "disable-user" if disabled else "enable-user"
             self._note(connection, actor, Entry(action, user.email))
             return _users(connection, "id = ?", (number,))[0]
@@ -203,6 +208,10 @@ def _only(users: list[User], missing: str) -> User:
     if not users:
         raise NotFoundError(missing)
     return users[0]
+
+
+def _end_links(connection: sqlite3.Connection, number: int) -> None:
+    connection.execute("DELETE FROM link WHERE used_at IS NULL AND user_id = ?", (number,))
 
 
 def _write_roles(connection: sqlite3.Connection, number: int, roles: Mapping[str, Role]) -> None:
