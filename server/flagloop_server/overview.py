@@ -356,8 +356,25 @@ def sparkline(hours: Sequence[int], width: int = 96, height: int = 20) -> str:
 
 def dependents(document: Document, key: str) -> list[str]:
     """The flags that require a flag, in the document's order."""
-    return [
-        name
-        for name, flag in document.flags.items()
-        if any(need == key for need, _ in flag.requires)
-    ]
+    return _requiring(document).get(key, [])
+
+
+def dependents_of_dependents(document: Document, key: str) -> list[str]:
+    """The flags that require a flag only through others, in the document's order."""
+    requiring = _requiring(document)
+    reached, waiting = {key}, [key]
+    while waiting:
+        found = [name for name in requiring.get(waiting.pop(), ()) if name not in reached]
+        reached.update(found)
+        waiting += found
+    further = reached - {key, *requiring.get(key, ())}
+    return [name for name in document.flags if name in further]
+
+
+def _requiring(document: Document) -> dict[str, list[str]]:
+    """Flag -> those that require it."""
+    found: dict[str, list[str]] = {}
+    for name, flag in document.flags.items():
+        for need, _ in flag.requires:
+            found.setdefault(need, []).append(name)
+    return found

@@ -184,6 +184,22 @@ def test_dependents_are_named() -> None:
     assert overview.dependents(document(flags), "twig") == []
 
 
+def test_flags_that_require_one_through_others_are_named_too() -> None:
+    """Once each, in the document's order, and not those that require it themselves."""
+    flags = {
+        "far": {"requires": {"late": "on"}},
+        "late": {"requires": {"near": "on", "also": "on"}},
+        "base": {},
+        "near": {"requires": {"base": "on"}},
+        "also": {"requires": {"base": "off", "near": "on"}},
+        "alone": {},
+    }
+    parsed = document(flags)
+    assert overview.dependents(parsed, "base") == ["near", "also"]
+    assert overview.dependents_of_dependents(parsed, "base") == ["far", "late"]
+    assert overview.dependents_of_dependents(parsed, "far") == []
+
+
 def test_the_sparkline_is_scaled_to_its_highest_hour() -> None:
     """The highest hour touches the top, an empty one the bottom; no data is no line."""
     assert overview.sparkline((0, 10, 5), width=10, height=20) == "0.0,19.0 5.0,1.0 10.0,10.0"

@@ -176,7 +176,7 @@ class History:
             values = (number, json.dumps(text.casefold().split()))
             found = connection.execute(f"SELECT count(*) {_FOUND}", values).fetchone()[0]
             rows = connection.execute(
-                "SELECT * FROM archived_flag WHERE environment_id = ? AND key IN"
+                "SELECT * FROM archived_flag WHERE environment_id = ? AND key IN"  # noqa: S608 - own
                 f" (SELECT key {_FOUND} ORDER BY revision DESC, key LIMIT ? OFFSET ?)"
                 " ORDER BY revision DESC, key",
                 (number, *values, limit, start),

@@ -114,7 +114,10 @@ class VariantLine(records.Record, frozen=True):
 
 
 class FlagView(FlagLine, frozen=True, kw_only=True):
-    """One flag with its text and mapping, rules and variants; `dependents` require it."""
+    """One flag with its text and mapping, rules and variants.
+
+    `dependents` require it, `further` require it through these: all may change when it is killed.
+    """
 
     environment: str
     at: int
@@ -125,6 +128,7 @@ class FlagView(FlagLine, frozen=True, kw_only=True):
     rules: list[RuleLine]
     by_variant: list[VariantLine]
     dependents: list[str]
+    further: list[str]
 
 
 class Live(records.Record, frozen=True):
@@ -222,6 +226,7 @@ def flag(env: str, flag: str) -> FlagView:
         rules=[_rule(rule) for rule in overview.rule_rows(found, parsed, usage)],
         by_variant=[_variant(one) for one in overview.variant_rows(found, usage, counts)],
         dependents=overview.dependents(parsed, flag),
+        further=overview.dependents_of_dependents(parsed, flag),
     )
 
 

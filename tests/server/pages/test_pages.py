@@ -137,6 +137,22 @@ def test_kill_undo_restore(shop: Application, visit: Any) -> None:
     assert shop.store.document("production").document.raw == before
 
 
+def test_a_kill_names_every_flag_that_hangs_on_it(shop: Application, visit: Any) -> None:
+    """Those that require it, and those that require it through others; many are counted."""
+    near = "near:\n  requires: {cta_color: treatment}\n"
+    texts = {("flags", f"far_{n}"): f"far_{n}:\n  requires: {{near: on}}\n" for n in range(22)}
+    shop.changes.apply(
+        change.put_items("production", {("flags", "near"): near, **texts}), BEN, "needs"
+    )
+    text = visit("editor").get(f"{FLAG}?kill=1").text
+    assert "23 flags may change with it: near; through it also far_0, far_1," in text
+    assert "far_19 and 2 more.</p>" in text
+    assert (
+        "may change with it"
+        not in visit("editor", "*").get("/environments/production/flags/far_3").text
+    )
+
+
 def test_undo_is_not_offered_once_somebody_changed_the_flag_again(
     shop: Application, visit: Any
 ) -> None:

@@ -64,7 +64,8 @@ def test_the_list_says_state_sentence_usage_and_staleness(shop: Any) -> None:
     (stale,) = banner["stale"]
     assert (stale["kind"], stale["reason"]) == ("expired", "expired on 2020-01-01")
     assert "expires: 2020-01-01" in stale["proof"]
-    assert (button["evaluations"], button["hours"][-1], len(button["hours"])) == (40, 40, 24)
+    assert (button["evaluations"], len(button["hours"])) == (40, 24)
+    assert 40 in button["hours"][-2:]  # an hour may end between
     assert button["last_seen_at"] <= answer["at"]
     assert (third["last_seen_at"], third["revision"]) == (None, 2)
 
@@ -111,6 +112,8 @@ def test_one_flag_says_which_rule_took_what(shop: Any) -> None:
     assert parts == {"control": ("blue", 0.75), "treatment": ("green", 0.25)}
     assert button["mapping"]["requires"] == {"banner": "on"}
     assert shop("GET", f"{PRODUCTION}/flags/banner")[1]["dependents"] == ["button"]
+    shop("PUT", f"{PRODUCTION}/items/flags/tip", {"text": "tip: {requires: {button: control}}\n"})
+    assert shop("GET", f"{PRODUCTION}/flags/banner")[1]["further"] == ["tip"]
     status, answer = shop("GET", f"{PRODUCTION}/flags/buton")
     assert (status, "button" in answer["error"]["message"]) == (404, True)
 

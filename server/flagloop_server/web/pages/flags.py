@@ -15,7 +15,7 @@ from flagloop_server.itemtext import dedented
 from flagloop_server.staleness import settled_flags
 from flagloop_server.store import Environment, now_ms
 from flagloop_server.web import application
-from flagloop_server.web.identity import identity, public_url
+from flagloop_server.web.identity import Identity, public_url
 from flagloop_server.web.pages import live
 from flagloop_server.web.pages.confirmation import confirmation
 from flagloop_server.web.pages.frame import (
@@ -101,10 +101,11 @@ def flag_page(environment: str, flag: str) -> ResponseReturnValue:
         revisions=revisions,
         killed_at=last_kill.at if seen.flag.killed is not None and last_kill else None,
         dependents=overview.dependents(seen.document, flag),
+        further=overview.dependents_of_dependents(seen.document, flag),
         done=confirmation(seen.stored, ("flags", flag), request.args.get("done", type=whole)),
         notes=take_notes(),
         open_kill="kill" in request.args,
-        promote_to=_promote_to(env, flag),
+        promote_to=_promote_to(env, who, flag),
         named_by=application().changes.named_by(seen.stored, ("flags", flag)),
         disturbs=disturbed_without(seen.document, ("flags", flag)),
         opened=seen.stored.item_revisions.get(("flags", flag), 0),
@@ -112,9 +113,9 @@ def flag_page(environment: str, flag: str) -> ResponseReturnValue:
     return drop_notes(response)
 
 
-def _promote_to(env: Environment, flag: str) -> list[tuple[str, str]]:
+def _promote_to(env: Environment, who: Identity, flag: str) -> list[tuple[str, str]]:
     """The other environments that this person may change, with what promoting there would do."""
-    who, here = identity(), env.key
+    here = env.key
     others = [one.key for one in application().store.environments() if one.key != here]
     return [
         (
@@ -122,7 +123,7 @@ def _promote_to(env: Environment, flag: str) -> list[tuple[str, str]]:
             url_for("pages.promote_page", environment=name, other=here, section="flags", key=flag),
         )
         for name in others
-        if who is not None and who.may("edit", name)
+        if who.may("edit", name)
     ]
 
 
