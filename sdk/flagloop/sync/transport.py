@@ -85,7 +85,7 @@ class Transport:
         self.instance = instance
         self._key = checked_key(key)
         self._timeout = timeout
-        self._total = total
+        self.total = total
         self._clock = clock
         self._reports: Session | None = None
         self._polls: Session | None = None
@@ -127,9 +127,11 @@ class Transport:
     def farewell(self, seconds: float) -> None:
         """Tell the server that this process leaves, unless it never spoke to it.
 
-        TransportError when nobody heard it within about `seconds`.
+        TransportError when nobody heard it within about `seconds`. It looks up no name, for which
+        nothing sets a time limit: who never was connected has said nothing that needs a goodbye.
         """
         if self.instance and self._introduced == os.getpid():
+            self._reporting().wire.hurry()
             said = f"{introduction(self.instance())}; leaves"
             self._tell({INSTANCE: said}, (seconds, seconds))
 
@@ -191,7 +193,7 @@ class Transport:
     def _exchange(
         self, session: Session, method: str, path: str, *, limit: int, **request: Any
     ) -> Answer:
-        deadline = self._clock() + self._total
+        deadline = self._clock() + self.total
         with self.begin(session.http, method, path, **request) as response:
             body = self._body(response, limit, deadline)
             return Answer(response.status_code, response.headers, body)
@@ -241,7 +243,7 @@ class Transport:
     def _session(self) -> Session:
         from flagloop.sync.wire import Wire
 
-        wire = Wire()
+        wire = Wire(self.total)
         return Session(os.getpid(), self.new_session(wire), wire)
 
     def new_session(self, wire: Wire) -> requests.Session:
@@ -274,7 +276,7 @@ class Transport:
                     raise TransportError(f"{self.url} sent more than {limit} bytes")
                 if self._clock() > deadline:
                     response.close()
-                    raise TransportError(f"{self.url} did not finish within {self._total:g} s")
+                    raise TransportError(f"{self.url} did not finish within {self.total:g} s")
         except (urllib3.exceptions.HTTPError, OSError) as problem:
             response.close()
             raise self.failure(problem) from None
@@ -291,7 +293,7 @@ class Transport:
         raise TransportError(
             f"{self.url}: {text}" + (f" ({said})" if said else ""),
             answer.status,
-            retry_after(answer.headers.get("Retry-After")),
+            retry_after(answer.headers),
         )
 
 
@@ -317,15 +319,17 @@ def checked_url(url: str) -> str:
     """The server's address without a closing slash; ConfigError says what is wrong with it."""
     try:
         parts = urlsplit(url.strip())
-        host, _ = parts.hostname, parts.port
-    except ValueError as problem:
-        raise ConfigError(f"the server's url {url!r} cannot be read: {problem}") from None
-    if parts.scheme not in ("http", "https") or not host:
-        raise ConfigError(f"the server's url must be like https://flags.example.com, not {url!r}")
+        fine = parts.scheme in ("http", "https") and parts.port != 0 and bool(parts.hostname)
+    except ValueError:
+        fine = False
+    if not fine:
+        # What holds a password, or is the key in its place, must not get into a log.
+        shown = "" if "@" in url or "?" in url or url.startswith("fl_") else f", not {url!r}"
+        raise ConfigError(f"the server's url must be like https://flags.example.com{shown}")
     if parts.username is not None or parts.password is not None:
         raise ConfigError("the server's url must not hold a user or password; pass the key as key")
     if parts.query or parts.fragment:
-        raise ConfigError(f"the server's url {url!r} must have no '?' or '#' part")
+        raise ConfigError("the server's url must have no '?' or '#' part; pass the key as key")
     return url.strip().rstrip("/")
 
 
@@ -372,19 +376,26 @@ def ruleset_mapping(body: bytes, place: str) -> dict[str, Any]:
     return mapping
 
 
-def retry_after(text: str | None) -> float | None:
-    """Seconds from a Retry-After header (a number or an HTTP date), None without a usable one."""
-    if not text:
-        return None
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds from Retry-After (a number or an HTTP date), None without a usable one."""
+    text = headers.get("Retry-After", "")
     if text.strip().isdecimal():
         return min(float(text), RETRY_AFTER_LIMIT)
+    until = _instant(text)
+    if until is None:
+        return None
+    # By the server's own clock, which may be a day off.
+    now = _instant(headers.get("Date", "")) or time.time()
+    return min(max(until - now, 0.0), RETRY_AFTER_LIMIT)
+
+
+def _instant(date: str) -> float | None:
     from email.utils import parsedate_to_datetime
 
     try:
-        seconds = parsedate_to_datetime(text).timestamp() - time.time()
+        return parsedate_to_datetime(date).timestamp()
     except (ValueError, TypeError, OverflowError):
         return None
-    return min(max(seconds, 0.0), RETRY_AFTER_LIMIT)
 
 
 def error_message(body: bytes) -> str | None:
@@ -404,8 +415,10 @@ def status_text(status: int, location: str | None) -> str:
         return "this kind of key may not do that (403)"
     if status == 404:
         return "no flagloop server at this url (404)"
-    if 300 <= status < 400:
-        return f"redirects to {location or 'nowhere'} ({status}); use that url"
+    if 300 <= status < 400 and location:
+        # A sign-in page gets more told than belongs into a log.
+        place = location.partition("?")[0].partition("/api/v1/")[0][:200]
+        return f"redirects to {place} ({status}); use that url"
     return f"answered {status}"
 
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import http.client
 import os
 import socket
 import sys
+import time
 from typing import Any
 
 import requests
@@ -17,14 +19,24 @@ import requests.adapters
 import urllib3
 from urllib3.util.connection import allowed_gai_family
 
+_good: dict[tuple[str, int], Any] = {}
+"""Of each host and port that a connection was made to, the latest good address."""
+
+HEAD = 30.0
+"""Seconds for an answer's head: a time limit for each packet alone lets it drip for hours."""
+
 
 class Wire:
     """What a session's requests go through: `cut` ends all of them, also those that connect.
 
-    Only looking up a server's name cannot be cut; it has its own end.
+    Only looking up a server's name cannot be cut; it has its own end. Who cannot wait for that
+    can `hurry`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, head: float = HEAD) -> None:
+        """The head of each answer comes within `head` seconds."""
+        self.head = head
+        self._hurries = False
         self._sockets: list[socket.socket] = []
         self._last: Any = None
         self._cut = False
@@ -46,6 +58,16 @@ class Wire:
             with contextlib.suppress(OSError):
                 # Not TLS's own `shutdown`, which takes away what another thread is reading by.
                 socket.socket.shutdown(one, socket.SHUT_RDWR)
+
+    def hurry(self) -> None:
+        """From now on look no name up: connect to where this process was connected last."""
+        self._hurries = True
+
+    def look_up(self, host: str, port: int) -> list[Any]:
+        """The addresses of a server, as `socket.getaddrinfo` gives them."""
+        if self._hurries:
+            return [_good[host, port]] if (host, port) in _good else []
+        return socket.getaddrinfo(host, port, allowed_gai_family(), socket.SOCK_STREAM)
 
     def patient(self, seconds: float) -> None:
         """From now on the latest connection may be silent for `seconds`."""
@@ -89,6 +111,48 @@ class _Adapter(requests.adapters.HTTPAdapter):
         return pool
 
 
+class _Answer(http.client.HTTPResponse):
+    """An answer of which the head must come in time, however its bytes are spread."""
+
+    fp: Any
+
+    def __init__(self, seconds: float, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._until = time.monotonic() + seconds
+
+    def begin(self) -> None:
+        """Read the head."""
+        whole = self.fp
+        self.fp = _Head(whole, self._until)
+        try:
+            super().begin()
+        finally:
+            if self.fp is not None:
+                self.fp = whole
+
+
+class _Head:
+    """Gives the lines of a head, looking at the time before each packet."""
+
+    def __init__(self, whole: Any, until: float) -> None:
+        self._whole = whole
+        self._until = until
+
+    def readline(self, limit: int) -> bytes:
+        line = b""
+        while len(line) < limit and not line.endswith(b"\n"):
+            if time.monotonic() > self._until:
+                raise TimeoutError("the head of the answer does not end")
+            here = self._whole.peek(1)
+            if not here:
+                break
+            line += self._whole.readline(min(len(here), limit - len(line)))
+        return line
+
+    def close(self) -> None:
+        self._whole.close()
+
+
 class _Cuttable:
     """A connection whose socket its wire knows from before it is connected."""
 
@@ -106,6 +170,7 @@ def _cuttable(kind: type[Any]) -> type[Any]:
             self._wire = wire
             self._stub: socket.socket | None = None
             super().__init__(*args, **options)
+            self.response_class = functools.partial(_Answer, wire.head)
 
         def connect(self) -> None:
             try:
@@ -127,18 +192,20 @@ def _dialled(connection: Any) -> socket.socket:
     host, port = connection._dns_host.strip("[]"), connection.port
     errors = urllib3.exceptions
     try:
-        found = socket.getaddrinfo(host, port, allowed_gai_family(), socket.SOCK_STREAM)
+        found = connection._wire.look_up(host, port)
     except socket.gaierror as problem:
         raise errors.NameResolutionError(connection.host, connection, problem) from problem
     failure = OSError("the name has no address")
-    for family, kind, protocol, _, address in found:
+    for way in found:
         if connection._wire.gone:
             break
+        family, kind, protocol, _, address = way
         try:
             one = _connected(connection, socket.socket(family, kind, protocol), address)
         except OSError as problem:
             failure = problem
             continue
+        _good[host, port] = way
         sys.audit("http.client.connect", connection, connection.host, port)
         return one
     if isinstance(failure, TimeoutError):
