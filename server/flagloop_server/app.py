@@ -23,6 +23,7 @@ from flagloop_server.operations import Operations
 from flagloop_server.publish import Publisher
 from flagloop_server.roll import Roll
 from flagloop_server.store import Store, now_ms
+from flagloop_server.warming import Warmer
 from flagloop_server.web import errors
 from flagloop_server.web.identity import has_session
 from flagloop_server.web.ingest import Ingest
@@ -34,7 +35,10 @@ TOUCH_SECONDS = 30.0
 """How often the last use of keys is written down."""
 
 SETTLE_SECONDS = 1.0
-"""How often what was heard of instances is taken in."""
+"""How often what was heard of instances is taken in, and who is new written down."""
+
+WARM_SECONDS = 1.0
+"""How soon after a start or a change its documents are made ready for the pages."""
 
 ROLL_SECONDS = 60.0
 """How often the list of instances is written down."""
@@ -78,8 +82,9 @@ class Application:
         self.background = Background()
         self.background.every(config.poll_seconds, "watch", self.publisher.watch)
         self.background.every(TOUCH_SECONDS, "touch-keys", self.touch_keys)
-        self.background.every(SETTLE_SECONDS, "instances", self.instances.settle)
+        self.background.every(SETTLE_SECONDS, "instances", self.roll.greet)
         self.background.every(ROLL_SECONDS, "write-instances", self.roll.write)
+        self.background.every(WARM_SECONDS, "warm", Warmer(self.store))
         self.workers = Workers(config.workers, config.report_workers, config.waiting)
         self.edge = self._edge()
         self.asgi = self.edge
@@ -154,7 +159,7 @@ class Application:
         self._closed = True
         self.background.stop()
         self.edge.close()
-        for work in (self.touch_keys, lambda: self.roll.write(at_last=True)):
+        for work in (self.touch_keys, self.roll.write):
             try:
                 work()
             except sqlite3.Error as problem:

@@ -6,6 +6,7 @@ when somebody looks, or by `settle`, which is to be called every second.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
@@ -21,6 +22,10 @@ MOST_NEWS = 200_000
 """Polls, and other news, that may wait to be taken in."""
 GONE = 15 * 60_000
 """After so long without a word or a stream an instance is forgotten; milliseconds."""
+LONGEST_INTERVAL = 3_600_000
+"""So much of the pause between two polls is believed; milliseconds."""
+RETURN = 70_000
+"""Within so long after a server's start SDKs have come back: they pause for a minute at most."""
 LEFT = 180_000
 """So long it is known who said goodbye, and no late envelope brings them back."""
 MOST_LEFT = 50_000
@@ -36,13 +41,17 @@ Step: TypeAlias = tuple[str, int, int]
 
 
 class Introduction(NamedTuple):
-    """What a process says of itself with each request."""
+    """What a process says of itself with each request.
+
+    `interval` is its pause between two polls in milliseconds, 0 where it does not say.
+    """
 
     id: str
     host: str
     pid: int
     sdk: str
     leaves: bool = False
+    interval: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +60,7 @@ class Seen:
 
     `revision` is what it said last to have in force, `steps` when it said so of the latest few,
     `streams` how many streams it has open, the newest since `opened`; `last_seen` is when it said
-    anything.
+    anything, `interval` its pause between two polls where it says so (milliseconds).
     """
 
     id: str
@@ -67,6 +76,7 @@ class Seen:
     opened: int = 0
     steps: tuple[Step, ...] = ()
     lost: Mapping[str, int] = field(default_factory=dict)
+    interval: int = 0
 
     @property
     def place(self) -> str:
@@ -104,6 +114,7 @@ class _Known:
 
     __slots__ = (
         "first",
+        "interval",
         "key",
         "last",
         "lost",
@@ -121,7 +132,7 @@ class _Known:
         self.first = self.last = at
         self.revision: str | None = None
         self.sure = False
-        self.streams = self.opened = 0
+        self.streams = self.opened = self.interval = 0
         self.steps: list[Step] = []
         self.lost: Counter[str] = Counter()
 
@@ -161,6 +172,7 @@ class _Known:
             self.opened,
             tuple(self.steps),
             dict(self.lost),
+            self.interval,
         )
 
 
@@ -180,11 +192,20 @@ class Instances:
         self._known: dict[int, dict[str, _Known]] = {}
         self._left: dict[tuple[int, str], int] = {}
         self._unlisted: dict[tuple[int, str], int] = {}
+        self._unwritten: set[tuple[int, str]] = set()
+        self._recalled: dict[int, int] = {}
 
-    @property
-    def unlisted(self) -> int:
+    def unlisted(self, environment: int | None = None) -> int:
         """How many were heard of lately for whom there was no room, as far as that was counted."""
-        return len(self._unlisted)
+        with self._lock:
+            if environment is None:
+                return len(self._unlisted)
+            return sum(who[0] == environment for who in self._unlisted)
+
+    def returning(self, environment: int) -> int | None:
+        """Since when those of an earlier run of this server come back; None if none may be out."""
+        since = self._recalled.get(environment)
+        return since if since is not None and 0 <= self._clock() - since < RETURN else None
 
     def polled(self, environment: int, key: int, said: bytes, tag: bytes | None) -> None:
         """A poll of whoever `said` so; `tag` is its If-None-Match. On the hot path of 304s."""
@@ -239,8 +260,12 @@ class Instances:
             self._news.append(news)
 
     def recall(self, environment: int, seen: Iterable[Seen]) -> None:
-        """Instances of an earlier run of this server, unless they were heard of since."""
+        """Instances of an earlier run of this server, unless they were heard of since.
+
+        More may have been there, or have begun while no server ran.
+        """
         with self._lock:
+            self._recalled[environment] = self._clock()
             known = self._known.setdefault(environment, {})
             for one in seen:
                 if one.id not in known and len(known) < self._most:
@@ -261,13 +286,26 @@ class Instances:
             found = [one.view(environment) for one in self._known.get(environment, {}).values()]
         return sorted(found, key=lambda one: (-one.last_seen, one.place, one.id))
 
-    def left(self, environment: int, ago: int) -> list[str]:
-        """The ids of those who said goodbye lately, but `ago` milliseconds or more."""
-        latest = self._clock() - ago
+    def newcomers(self) -> dict[int, list[Seen]]:
+        """By environment, those who are new since this was asked last, and said a revision."""
+        found: dict[int, list[Seen]] = {}
         with self._lock:
-            return [
-                who[1] for who, at in self._left.items() if who[0] == environment and at <= latest
-            ]
+            self._settle()
+            for who in list(self._unwritten):
+                environment, name = who
+                one = self._known.get(environment, {}).get(name)
+                if one is not None and one.revision is None:
+                    continue  # it says so in a moment, and a row without looks like an old one
+                self._unwritten.discard(who)
+                if one is not None:
+                    found.setdefault(environment, []).append(one.view(environment))
+        return found
+
+    def left(self, environment: int) -> list[str]:
+        """The ids of those who said goodbye in the last three minutes and did not come back."""
+        with self._lock:
+            known = self._known.get(environment, {})
+            return [who for place, who in self._left if place == environment and who not in known]
 
     # Below, the lock is held.
 
@@ -313,6 +351,7 @@ class Instances:
             one.streams = max(0, one.streams - 1)
             return
         one.who, one.key = news.who, news.key
+        one.interval = news.who.interval or one.interval
         if news.kind == "open":
             one.streams += 1
             one.opened = news.at
@@ -328,6 +367,7 @@ class Instances:
                 self._unlisted[who] = news.at
             return None
         self._unlisted.pop(who, None)
+        self._unwritten.add(who)
         known[news.who.id] = one = _Known(news.who, news.at)
         return one
 
@@ -335,7 +375,7 @@ class Instances:
         for environment, known in list(self._known.items()):
             for name, one in list(known.items()):
                 one.last = min(one.last, now)  # a clock that was set back
-                if not one.streams and now - one.last > GONE:
+                if not one.streams and now - one.last > max(GONE, 2 * one.interval):
                     del known[name]
             if not known:
                 del self._known[environment]
@@ -363,9 +403,17 @@ def introduced(said: bytes) -> Introduction | None:
     words = dict(part.partition("=")[::2] for part in rest)
     pid = words.get("pid", "")
     number = int(pid) if pid.isascii() and pid.isdecimal() and len(pid) <= 15 else 0
-    return Introduction(
-        name, _plain(words.get("host")), number, _plain(words.get("sdk")), "leaves" in words
-    )
+    host, sdk = _plain(words.get("host")), _plain(words.get("sdk"))
+    return Introduction(name, host, number, sdk, "leaves" in words, _pause(words.get("interval")))
+
+
+def _pause(seconds: str | None) -> int:
+    """Seconds as milliseconds, 0 for what is no such time."""
+    try:
+        found = float(seconds or 0)
+    except ValueError:
+        return 0
+    return int(min(found * 1000, LONGEST_INTERVAL)) if math.isfinite(found) and found > 0 else 0
 
 
 def _plain(quoted: str | None) -> str:

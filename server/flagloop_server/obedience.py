@@ -19,6 +19,8 @@ own, so no change reaches it.
 
 PATIENCE = 15_000
 """How long an instance may take to say that it has a revision: a poll and a bit; milliseconds."""
+POLL_TAKES = 5_000
+"""That bit, of one that pauses for longer between two polls."""
 NAMED = 5
 MISSING = 100
 """How many a sentence and its JSON form name of those who are missing."""
@@ -48,13 +50,17 @@ class Target:
 class Obedience:
     """Who has the revision of `target`, as of `now`; times are epoch milliseconds.
 
-    `seconds` is how long the slowest took of those who were there before and have it.
+    `seconds` is how long the slowest took of those who were there before and have it. `unlisted`
+    are instances for whom there is no room in the list, so nobody knows of those. `returning` is
+    since when those of an earlier run of this server come back, as long as they may.
     """
 
     target: Target
     now: int
     states: tuple[tuple[Seen, State], ...]
     seconds: float | None
+    unlisted: int = 0
+    returning: int | None = None
 
     @property
     def total(self) -> int:
@@ -69,12 +75,13 @@ class Obedience:
     @property
     def complete(self) -> bool:
         """Whether there is somebody, and nobody is missing who should have said so."""
-        return bool(self.states) and not self.count("late") and not self.count("stale")
+        missing = self.count("late") + self.count("stale") + self.unlisted
+        return bool(self.states) and not missing
 
     @property
     def settled(self) -> bool:
         """Whether waiting longer would tell nothing new."""
-        return not self.count("late")
+        return not self.count("late") and self.returning is None
 
     def count(self, state: State) -> int:
         """How many are in that state."""
@@ -101,6 +108,11 @@ class Obedience:
             found = self.of(state)  # type: ignore[arg-type]
             if found:
                 parts.append(f"{len(found):,} {words}: {self._names(found)}")
+        if self.unlisted:
+            parts.append(f"{self.unlisted:,} or more not known, for whom the list has no room")
+        if self.returning is not None:
+            ago = max(0, self.now - self.returning) // 1000
+            parts.append(f"this server started {ago} s ago, so more may come back")
         if self.target.undone is not None:
             parts.append(f"but revision {self.target.undone} has undone it since")
         return "; ".join(parts)
@@ -111,8 +123,10 @@ class Obedience:
         return ", ".join(named) + (f" and {more:,} more" if more else "")
 
     def about(self, one: Seen) -> str:
-        """`revision 12, last seen 4 min ago`."""
-        return f"{revision_words(one, self.target.environment)}, last seen {since(one, self.now)}"
+        """`revision 12, last seen 4 min ago`; of who pauses long between polls also how long."""
+        told = f"{revision_words(one, self.target.environment)}, last seen {since(one, self.now)}"
+        rare = not one.streams and one.interval + POLL_TAKES > PATIENCE
+        return f"{told}, asks every {one.interval / 1000:g} s" if rare else told
 
     def to_mapping(self) -> dict[str, Any]:
         """The JSON form."""
@@ -126,6 +140,7 @@ class Obedience:
             "instances": self.total,
             "reached": self.reached,
             "seconds": self.seconds,
+            "unlisted": self.unlisted,
             "complete": self.complete,
             "settled": self.settled,
             "sentence": self.sentence(),
@@ -137,7 +152,14 @@ class Obedience:
         }
 
 
-def obedience(instances: Sequence[Seen], target: Target, now: int) -> Obedience:
+def obedience(
+    instances: Sequence[Seen],
+    target: Target,
+    now: int,
+    *,
+    unlisted: int = 0,
+    returning: int | None = None,
+) -> Obedience:
     """How the instances of an environment stand to a revision of it."""
     lineage = target.environment.lineage
     took = [
@@ -149,7 +171,7 @@ def obedience(instances: Sequence[Seen], target: Target, now: int) -> Obedience:
     ]
     seconds = max(took) / 1000 if took else None
     states = tuple((one, state_of(one, target, now)) for one in instances)
-    return Obedience(target, now, states, seconds)
+    return Obedience(target, now, states, seconds, unlisted, returning)
 
 
 def state_of(one: Seen, target: Target, now: int) -> State:
@@ -159,13 +181,15 @@ def state_of(one: Seen, target: Target, now: int) -> State:
         return "current"
     if one.revision is not None and parted(one.revision) is None and not one.streams:
         return "own rules"
-    due = max(target.at, one.first_seen)
+    due, patience = max(target.at, one.first_seen), PATIENCE
     if one.streams:
         # The stream has sent it; only what every SDK confirms at once can be missed.
         if target.toggled is None or one.has(lineage, target.toggled[0]):
             return "sent"
         due = max(target.toggled[1], one.opened)
-    return "late" if now - due < PATIENCE else "stale"
+    else:
+        patience = max(patience, one.interval * 11 // 10 + POLL_TAKES)  # SDKs vary it by a tenth
+    return "late" if now - due < patience else "stale"
 
 
 def look(store: Store, instances: Instances, key: str, number: int | None = None) -> Obedience:
@@ -179,7 +203,13 @@ def look(store: Store, instances: Instances, key: str, number: int | None = None
     toggle = store.last_of(key, TOGGLES, number)
     toggled = None if toggle is None else (toggle.number, toggle.at)
     target = Target(environment, number, row.at, row.action, toggled, _undone(store, row))
-    return obedience(instances.all(environment.id), target, now_ms())
+    return obedience(
+        instances.all(environment.id),
+        target,
+        now_ms(),
+        unlisted=instances.unlisted(environment.id),
+        returning=instances.returning(environment.id),
+    )
 
 
 def _undone(store: Store, row: RevisionRow) -> int | None:

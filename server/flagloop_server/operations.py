@@ -129,7 +129,7 @@ class Operations:
             tuple((labels, float(n)) for labels, n in counts.items()),
         )
         text = "Instances that were heard of lately, for which there was no room in the list."
-        yield gauge("flagloop_instances_unlisted", text, app.instances.unlisted)
+        yield gauge("flagloop_instances_unlisted", text, app.instances.unlisted())
 
     def _events(self) -> Iterator[Reading]:
         stats = self._app.events.stats()

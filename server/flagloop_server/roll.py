@@ -8,8 +8,8 @@ from flagloop_server.obedience import State
 from flagloop_server.store import Store, now_ms
 from flagloop_server.store.events import InstanceRow
 
-LATEST = 60_000
-"""Milliseconds after a goodbye in which a batch may still come."""
+EARLIER = 7 * 24 * 3_600_000
+"""Milliseconds for which the log keeps the list."""
 
 
 class Roll:
@@ -21,21 +21,30 @@ class Roll:
 
     def recall(self) -> None:
         """Take up who was there when the server ran last, unless that is long ago."""
-        since = now_ms() - GONE
+        now = now_ms()
         for environment in self._store.environments():
-            rows = self._store.events.instances(environment.id, since, MOST)
-            self._instances.recall(environment.id, [_seen(row, environment.id) for row in rows])
+            rows = self._store.events.instances(environment.id, now - EARLIER, MOST)
+            if rows:
+                since = now - GONE
+                seen = [_seen(row, environment.id) for row in rows if row.last_seen_ms >= since]
+                self._instances.recall(environment.id, seen)
 
-    def write(self, *, at_last: bool = False) -> None:
+    def greet(self) -> None:
+        """Write down who is new, so that a server which is killed knows them when it is back."""
+        for environment, seen in self._instances.newcomers().items():
+            rows = [_row(one, "late", one.last_seen) for one in seen]
+            self._store.events.note_instances(environment, rows)
+
+    def write(self) -> None:
         """Write down who is there, and forget who said goodbye. Raises sqlite3.Error.
 
-        A last batch may come after a goodbye, and brings its sender's row back: so not at once,
-        unless this is the end.
+        A last batch may come after a goodbye and bring its sender's row back: then the next call
+        takes it away.
         """
         for environment in self._store.environments():
             told = obedience.look(self._store, self._instances, environment.key)
             rows = [_row(seen, state, told.now) for seen, state in told.states]
-            left = self._instances.left(environment.id, 0 if at_last else LATEST)
+            left = self._instances.left(environment.id)
             if rows or left:
                 self._store.events.note_instances(environment.id, rows, left)
 

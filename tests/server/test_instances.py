@@ -225,18 +225,66 @@ def test_there_is_room_for_so_many(world: World) -> None:
         world.poll(f"i-{number}", "k.1")
     world.poll("other", "k.1", environment=2)
     assert len(world.names()) == 3
-    assert world.instances.unlisted == 2
+    assert world.instances.unlisted() == 2
     for number in range(5):
         world.poll(f"i-{number}", "k.2")
     assert len(world.names()) == 3
-    assert world.instances.unlisted == 2  # processes, not what was heard of them
+    assert world.instances.unlisted() == 2  # processes, not what was heard of them
     assert len(world.instances.all(2)) == 1
     world.leave(sorted(world.names())[0])
     assert len(world.names()) == 2
     world.poll("i-9", "k.1")
     assert "i-9" in world.names()
     world.now += GONE + 1
-    assert (world.names(), world.instances.unlisted) == (set(), 0)
+    assert (world.names(), world.instances.unlisted()) == (set(), 0)
+
+
+def test_those_without_room_are_counted_where_they_belong() -> None:
+    """By environment, and in all."""
+    world = World(most=1)
+    for number in range(3):
+        world.poll(f"i-{number}", "k.1")
+    for number in range(2):
+        world.poll(f"j-{number}", "k.1", environment=2)
+    world.instances.settle()
+    found = [world.instances.unlisted(environment) for environment in (SHOP, 2, 3)]
+    assert (found, world.instances.unlisted()) == ([2, 1, 0], 3)
+
+
+def test_who_polls_rarely_is_not_forgotten_between_two_polls(world: World) -> None:
+    """It says how long it pauses; an hour at most is believed, and nothing that is no time."""
+    for name, interval in (("i-1", "1200"), ("i-2", "86400"), ("i-3", "nan"), ("i-4", "-5")):
+        world.instances.polled(SHOP, KEY, said(name) + f"; interval={interval}".encode(), b"k.1")
+    pauses = {one.id: one.interval for one in world.instances.all(SHOP)}
+    assert pauses == {"i-1": 1_200_000, "i-2": 3_600_000, "i-3": 0, "i-4": 0}
+    world.deliver("i-1", "k.1")
+    world.now += GONE + 1
+    assert world.names() == {"i-1", "i-2"}
+    world.now += 2_400_000
+    assert world.names() == {"i-2"}
+
+
+def test_a_newcomer_is_written_once_when_its_revision_is_known(world: World) -> None:
+    """And not at all where it left before that."""
+    world.poll("i-1", "k.1")
+    world.poll("i-2", None)
+    world.poll("i-3", None)
+    assert {one.id for one in world.instances.newcomers()[SHOP]} == {"i-1"}
+    world.poll("i-2", "k.1")
+    world.leave("i-3")
+    assert {one.id for one in world.instances.newcomers()[SHOP]} == {"i-2"}
+    assert world.instances.newcomers() == {}
+
+
+def test_who_comes_back_after_a_goodbye_has_not_left(world: World) -> None:
+    """Its row on disk must stay."""
+    for name in ("i-1", "i-2"):
+        world.poll(name, "k.1")
+        world.leave(name)
+    world.instances.settle()
+    world.poll("i-1", "k.1")
+    world.instances.settle()
+    assert world.instances.left(SHOP) == ["i-2"]
 
 
 def test_a_clock_that_was_set_back_makes_nobody_immortal(world: World) -> None:

@@ -121,6 +121,37 @@ def test_after_an_ordinary_change_a_stream_is_believed() -> None:
     assert obedience([missed], never, AT + 10 * PATIENCE).count("sent") == 1
 
 
+def test_who_polls_rarely_is_late_until_its_poll_is_over() -> None:
+    """It says so, and so does the sentence: that is no fault, only a long pause."""
+    rare = seen(1, "k.30", interval=60_000, last_seen=NOW - 40_000)
+    told = obedience([rare], kill(), AT + 70_000)
+    assert told.states == ((rare, "late"),)
+    assert "(revision 30, last seen 1 min ago, asks every 60 s)" in told.sentence()
+    assert obedience([rare], kill(), AT + 71_000).count("stale") == 1
+    stream = seen(1, "k.30", interval=60_000, streams=1)
+    assert obedience([stream], kill(), AT + PATIENCE).count("stale") == 1
+
+
+def test_who_is_not_on_the_list_is_not_left_out() -> None:
+    """Of those for whom there was no room nothing is known, so nothing is complete."""
+    told = obedience([obeying(1, 42)], kill(), NOW, unlisted=1_200)
+    assert told.sentence() == (
+        "off on 1 of 1 instance in 42 ms; 1,200 or more not known, for whom the list has no room"
+    )
+    assert not told.complete
+
+
+def test_a_server_that_just_came_back_says_so() -> None:
+    """Who began while it was away is heard of in a minute at most."""
+    told = obedience([obeying(1, 42)], kill(), NOW, returning=NOW - 12_000)
+    assert told.sentence() == (
+        "off on 1 of 1 instance in 42 ms; this server started 12 s ago, so more may come back"
+    )
+    assert not told.settled
+    nobody = obedience([], kill(), NOW, returning=NOW - 12_000)
+    assert not nobody.settled
+
+
 def test_many_are_not_all_named() -> None:
     """Five, and how many more."""
     told = obedience([seen(n, "k.1") for n in range(1_000)], kill(), AT + PATIENCE)
@@ -144,6 +175,7 @@ def test_the_json_form_says_it_all() -> None:
         "instances": 2,
         "reached": 1,
         "seconds": 0.042,
+        "unlisted": 0,
         "complete": False,
         "settled": True,
     }

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from flagloop_server import changes as change
+from flagloop_server import obedience
 from flagloop_server.app import Application, create_app
 from flagloop_server.commands.doctor.examination import examine
 from flagloop_server.config import Config
-from flagloop_server.instances import GONE
+from flagloop_server.instances import GONE, RETURN
 from flagloop_server.store import SYSTEM, now_ms
 from flagloop_server.store.events import InstanceRow
 
@@ -57,6 +58,27 @@ def test_a_restarted_server_knows_whom_to_wait_for(start: Callable[[], Applicati
         assert names(app) == {"i-1", "i-3", "i-4"}
         (one,) = [seen for seen in app.instances.all(env) if seen.id == "i-3"]
         assert (one.place, one.streams, one.sdk) == ("web-7:42", 0, "sdk/1")
+
+
+def test_a_server_that_was_killed_knows_whom_to_wait_for(
+    start: Callable[[], Application], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever was there for a second; and for a minute it says that there may be more."""
+    with start() as app:
+        app.changes.apply(change.push("production", FLAGS), SYSTEM, "flags")
+        tell(app, "i-1", app.store.environment("production").revision)
+        app.roll.greet()
+        assert "started" not in obedience.look(app.store, app.instances, "production").sentence()
+        monkeypatch.setattr(app.roll, "write", lambda: None)  # a SIGKILL writes nothing at last
+    with start() as app:
+        assert names(app) == {"i-1"}
+        app.changes.apply(change.kill("production", "banner"), SYSTEM, "INC-7")
+        told = obedience.look(app.store, app.instances, "production")
+        assert "1 not yet: web-7:42" in told.sentence()
+        assert told.sentence().endswith("s ago, so more may come back")
+        assert not told.settled
+        app.instances._recalled = {env: at - RETURN for env, at in app.instances._recalled.items()}
+        assert "started" not in obedience.look(app.store, app.instances, "production").sentence()
 
 
 def instances_found(app: Application) -> dict[str, str]:

@@ -65,8 +65,9 @@ class Instances(records.Record, frozen=True):
 class Obedience(records.Record, frozen=True):
     """Who has a revision: `reached` of `instances`, the slowest of them after `seconds`.
 
-    `complete` when there are some and none is late or stale, `settled` when nobody is late, so
-    waiting longer would tell little. `missing` names at most 100.
+    `unlisted` are those for whom the list has no room: nobody knows of them. `complete` when there
+    are some and none is late, stale or unlisted, `settled` when nobody is late and the server did
+    not start a moment ago, so waiting longer would tell little. `missing` names at most 100.
     """
 
     environment: str
@@ -77,6 +78,7 @@ class Obedience(records.Record, frozen=True):
     instances: int
     reached: int
     seconds: float | None
+    unlisted: int
     complete: bool
     settled: bool
     sentence: str
@@ -92,7 +94,7 @@ def instances(who: Identity, query: Where) -> Instances:
         keys = [query.environment]
     else:
         keys = [one.key for one in app.store.environments() if who.may("view", one.key)]
-    found = []
+    found, unlisted = [], 0
     for key in keys:
         told = obedience.look(app.store, app.instances, key)
         target = told.target
@@ -101,10 +103,11 @@ def instances(who: Identity, query: Where) -> Instances:
             for seen, state in told.states
         ]
         place = target.environment
+        unlisted += told.unlisted
         found.append(
             InstancesOf(place.key, place.lineage, target.number, target.at, told.sentence(), lines)
         )
-    return Instances(found, app.instances.unlisted)
+    return Instances(found, unlisted)
 
 
 @operation(

@@ -68,14 +68,14 @@ def _listed(env: Environment) -> dict[str, Any]:
         "first": first,
         "step": PAGE,
         "means": MEANS,
-        "unlisted": app.instances.unlisted,
+        "unlisted": told.unlisted,
     }
 
 
 def _row(told: Obedience, seen: Seen, state: State) -> Row:
     env = told.target.environment
     behind = obedience.behind(seen, env)
-    lost = ", ".join(f"{n:,} {reason}" for reason, n in sorted(seen.lost.items()))
+    lost = ", ".join(f"{n:,} {why.replace('_', ' ')}" for why, n in sorted(seen.lost.items()))
     revision = obedience.revision_words(seen, env).removeprefix("revision ")
     return Row(seen, state, revision, behind, lost)
 
