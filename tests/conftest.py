@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -52,6 +53,22 @@ def shared() -> Callable[[str], Path]:
 
 
 @pytest.fixture
+def leaves_no_thread() -> Iterator[None]:
+    """At its end, after all other fixtures', no SDK thread that the test started is left.
+
+    A thread of a client that nobody closed would wait, fork and report in the middle of another
+    test. Those that are about to end are waited for, long enough for any busy machine.
+    """
+    before = set(threading.enumerate())
+    yield
+    end = time.monotonic() + 60
+    for thread in set(threading.enumerate()) - before:
+        if thread.name.startswith("flagloop-"):
+            thread.join(max(0.0, end - time.monotonic()))
+            assert not thread.is_alive(), f"the test left {thread.name} running: close its client"
+
+
+@pytest.fixture
 def missing_part() -> Callable[[str], None]:
     """`missing_part(reason)` skips, or fails where every part must be present."""
     return skip_or_fail
@@ -89,17 +106,17 @@ class ServerProcess:
         self._ready.set()
 
     def stop(self, signal_number: int = signal.SIGTERM) -> int:
-        """Send the signal and wait at most ten seconds for the exit code."""
+        """Send the signal and wait for the exit code."""
         self.process.send_signal(signal_number)
-        code = self.process.wait(10)
-        self._reader.join(10)
+        code = self.process.wait(60)
+        self._reader.join(60)
         return code
 
     def kill(self) -> None:
         """End it without any chance to clean up."""
         self.process.kill()
-        self.process.wait(10)
-        self._reader.join(10)
+        self.process.wait(60)
+        self._reader.join(60)
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,12 @@ TESTER = Actor("person", "tester")
 NUMBERS = count(1)
 
 
-def poll(done: Callable[[], Any], seconds: float = 15.0) -> Any:
+@pytest.fixture(autouse=True)
+def tidy(leaves_no_thread: None) -> None:
+    """Every client that a test makes ends with it."""
+
+
+def poll(done: Callable[[], Any], seconds: float = 60.0) -> Any:
     """Ask again and again until the answer is true; the last answer when the time is over."""
     end = time.monotonic() + seconds
     pause = threading.Event()
@@ -70,14 +75,14 @@ class Browser:
 
     def get(self, path: str) -> requests.Response:
         """Open a page."""
-        return self._seen(self.session.get(self.url + path, timeout=20))
+        return self._seen(self.session.get(self.url + path, timeout=60))
 
     def post(self, path: str, **fields: str) -> requests.Response:
         """Send a form with the token of the page seen last, as the browser does."""
         token = re.search(r'name="csrf_token" value="([^"]+)"', self.html)
         assert token is not None, "the page has no form"
         fields["csrf_token"] = token[1]
-        return self._seen(self.session.post(self.url + path, data=fields, timeout=20))
+        return self._seen(self.session.post(self.url + path, data=fields, timeout=60))
 
     def _seen(self, response: requests.Response) -> requests.Response:
         assert response.ok or response.status_code == 409, (response.status_code, response.text)
@@ -129,7 +134,7 @@ class Place:
             f"{self.url}/api/v1/admin/environments/{self.name}/{path}",
             json=body,
             headers={"Authorization": f"Bearer {self.secret('admin')}"},
-            timeout=20,
+            timeout=60,
         )
 
     def text(self) -> str:
@@ -146,7 +151,7 @@ class Place:
         options = {"interval": 0.2, "key": self.secret("server"), **options}
         client = Client(self.url, **options)
         self.clients.append(client)
-        assert client.wait(15), client.status()
+        assert client.wait(60), client.status()
         return client
 
     def browser(self) -> Browser:
@@ -173,7 +178,7 @@ class Place:
 
     def metric(self, line: str) -> float:
         """The value of one line of /metrics; 0 when it is not there."""
-        text = requests.get(f"{self.url}/metrics", timeout=20).text
+        text = requests.get(f"{self.url}/metrics", timeout=60).text
         found = re.search(rf"^{re.escape(line)} (\S+)$", text, re.M)
         return float(found[1]) if found else 0.0
 

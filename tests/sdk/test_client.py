@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flagloop import Client, ConfigError, DocumentError
+from flagloop import client as module
 from flagloop.document.schema import FLAG_WORDS, SECTIONS
 from flagloop.testing import MemorySink, document, flag
 
@@ -205,7 +206,7 @@ def test_changed_flags_are_told(file: Path, from_file: Any) -> None:
 
     client.on_change(changed)
     replace(file, GREEN)
-    assert came.wait(10)
+    assert came.wait(60)
     assert told == [(frozenset({"color"}), "green")]
 
 
@@ -314,7 +315,7 @@ def test_status_of_a_file(from_file: Any, until: Any) -> None:
     until(lambda: client.status()["refresh"]["age"] is not None)
     status = client.status()
     assert (status["origin"], status["environment"]) == ("file", "staging")
-    assert 0 <= status["age"] < 10
+    assert 0 <= status["age"] < 60
     assert status["problem"] is None
     assert status["revision"].startswith("file-")
 
@@ -360,11 +361,12 @@ def test_a_with_block_closes(mapping: Any, sink: MemorySink) -> None:
     assert len(sink.exposures) == 1
 
 
-def test_a_file_client_ends_its_thread(from_file: Any) -> None:
-    """`close` waits for it."""
+def test_a_file_client_ends_its_thread(from_file: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`close` waits for it; as long as it takes here, where a busy machine may need more time."""
+    monkeypatch.setattr(module, "LINGER", 60.0)
     client = from_file()
     assert client.status()["refresh"]["running"]
-    client.close(5)
+    client.close(60)
     assert not client.status()["refresh"]["running"]
     assert client.value("color", "u-1", None) == "blue"
 
@@ -380,7 +382,7 @@ def test_a_forgotten_client_is_collected_and_its_thread_ends(file: Path) -> None
     del client
     gc.collect()
     assert gone() is None
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -393,7 +395,7 @@ def test_a_forgotten_client_delivers_what_waits(mapping: Any, sink: MemorySink) 
     (thread,) = set(threading.enumerate()) - before
     del client
     gc.collect()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
     assert len(sink.exposures) == 10
     assert sum(one["n"] for one in sink.counts) == 10
@@ -434,7 +436,7 @@ def test_a_child_keeps_an_override(file: Path, from_file: Any) -> None:
     if child == 0:
         code = 2  # whatever happens, the child must not go on as a second test session
         try:
-            signal.alarm(20)
+            signal.alarm(120)
             seen = [client.value("color", "u", None)]
             undo()
             seen.append(client.value("color", "u", None))

@@ -61,7 +61,7 @@ def test_counts_are_the_calls(steps: list[tuple[str, str, int]]) -> None:
         else:
             getattr(client, verb)(name, user)
             wanted[row(client.explain(name, user).decision)] += 1
-    assert client.close(10)
+    assert client.close(60)
     found: Counter[tuple[Any, ...]] = Counter()
     for one in sink.counts:
         found[one["flag"], one["variant"], one["rule"], one["reason"]] += one["n"]
@@ -79,7 +79,7 @@ def test_counts_are_exact_under_threads_and_changes(
     made: list[int] = []
 
     def work() -> None:
-        barrier.wait(10)
+        barrier.wait(60)
         n = 0
         while not done.is_set():
             n += 1
@@ -92,14 +92,14 @@ def test_counts_are_exact_under_threads_and_changes(
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
-    barrier.wait(10)
+    barrier.wait(60)
     for _ in range(15):
         undo = client.override({**DOCUMENT})
-        client.flush(10)
+        client.flush(60)
         undo()
     done.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     total = dict.fromkeys(DOCUMENT["flags"], 0)
     for (name, *_), n in counted(client).items():
         total[name] += n

@@ -16,7 +16,7 @@ STAFF = {"plan": "staff"}
 
 def exposed(client: Client, sink: MemorySink) -> list[dict[str, Any]]:
     """What was exposed, without ids and times."""
-    assert client.flush(10)
+    assert client.flush(60)
     return [
         {name: value for name, value in one.items() if name not in ("id", "at", "type")}
         for one in sink.exposures
@@ -203,7 +203,7 @@ def test_threads_expose_each_unit(client: Client, sink: MemorySink) -> None:
     barrier = threading.Barrier(8)
 
     def work() -> None:
-        barrier.wait(10)
+        barrier.wait(60)
         for n in range(1000):
             client.variant("split", f"u-{n}")
 
@@ -211,7 +211,7 @@ def test_threads_expose_each_unit(client: Client, sink: MemorySink) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     found = {(one["unit"], one["variant"]) for one in exposed(client, sink)}
     assert found == {(f"u-{n}", client.peek("split", f"u-{n}").variant) for n in range(1000)}
 
@@ -224,7 +224,7 @@ def test_times_come_from_the_clients_clock(
     client.variant("split", "u-1")
     clock.advance(60)
     client.track("click", "u-1")
-    assert client.flush(10)
+    assert client.flush(60)
     (first,), (second,) = sink.exposures, sink.events
     assert (second["at"] - first["at"], first["at"]) == (60_000, 1_767_225_600_000)
 
@@ -232,7 +232,7 @@ def test_times_come_from_the_clients_clock(
 def test_contexts_hold_what_the_document_records(client: Client, sink: MemorySink) -> None:
     """The key, units and `recording.attributes`; no other attribute leaves the process."""
     client.variant("split", {"key": "u-1", "org": "o-1", "plan": "pro", "email": "a@b.example"})
-    assert client.flush(10)
+    assert client.flush(60)
     contexts = [one for batch in sink.batches for one in batch["contexts"]]
     assert contexts == [{"key": "u-1", "org": "o-1", "plan": "pro"}]
 

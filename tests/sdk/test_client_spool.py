@@ -94,7 +94,7 @@ def test_status_tells_what_is_on_disk(
     (tmp_path / "file").touch()
     other = make({"flags": {}}, spool=tmp_path / "file")
     other.track("click", "u-1")
-    assert other.flush(10)
+    assert other.flush(60)
     assert other.status()["problem"].startswith("spool: ")
 
 

@@ -53,7 +53,7 @@ def fork(in_child: Callable[[], bool], how: Callable[[], int] = announced) -> bo
     if child == 0:
         code = 2  # whatever happens, the child must not go on as a second test session
         try:
-            signal.alarm(20)
+            signal.alarm(120)
             code = 0 if in_child() else 1
         finally:
             os._exit(code)
@@ -124,7 +124,7 @@ def test_a_fork_that_comes_into_the_middle_of_another(side: str) -> None:
         for one in (first, last):
             one.state()
             one.stop(0.0)
-        delivery.close(5)
+        delivery.close(60)
         forking.keep(kept)
 
     def free() -> bool:
@@ -132,7 +132,7 @@ def test_a_fork_that_comes_into_the_middle_of_another(side: str) -> None:
         hooks.in_parent()
         user = threading.Thread(target=use, daemon=True)
         user.start()
-        user.join(10)
+        user.join(60)
         return bool(interrupted) and not user.is_alive()
 
     assert fork(free)
@@ -159,12 +159,12 @@ def test_a_client_that_is_collected_in_the_middle_of_a_fork(until: Any) -> None:
 
     collector = threading.Thread(target=collect, daemon=True)
     collector.start()
-    assert inside.wait(10)
-    assert fork(lambda: delivery.close(5))
-    collector.join(10)
+    assert inside.wait(60)
+    assert fork(lambda: delivery.close(60))
+    collector.join(60)
     assert not collector.is_alive()
     assert refresh.state()["running"] is False
-    assert delivery.close(5)
+    assert delivery.close(60)
 
 
 @pytest.mark.parametrize("ran", [True, False])
@@ -175,16 +175,16 @@ def test_leaving_takes_no_lock(ran: bool) -> None:
     if ran:
         refresh.start()
         delivery.start()
-        assert refresh.wait_first(10)
+        assert refresh.wait_first(60)
     threads = [one for one in (refresh._thread, delivery._thread) if one is not None]
     assert len(threads) == 2 * ran
     with refresh._condition, delivery._changed:
         gone = threading.Thread(target=_let_go, args=(refresh, delivery))
         gone.start()
-        gone.join(10)
+        gone.join(60)
         assert not gone.is_alive()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
     refresh.start()
     assert not refresh.state()["running"]
@@ -199,7 +199,7 @@ def reading(delivery: Delivery) -> bool:
     record("u-1", {"key": "u-1"}, None)
     delivery.reservoir.take({"key": "u-1"})
     delivery.losses.add("invalid", None, None)
-    flushed = delivery.flush(10)
+    flushed = delivery.flush(60)
     return flushed and delivery.status()["sent"] == 1
 
 
@@ -216,16 +216,16 @@ def test_a_child_waits_for_no_thread_of_its_parent(part: str) -> None:
     def hold() -> None:
         with getattr(delivery, part)._lock:
             held.set()
-            done.wait(30)
+            done.wait(60)
 
     holder = threading.Thread(target=hold, daemon=True)
     holder.start()
-    assert held.wait(10)
+    assert held.wait(60)
     fine = fork(lambda: reading(delivery) and b'"contexts":[{' in contexts[0])
     done.set()
-    holder.join(10)
+    holder.join(60)
     assert fine
-    assert delivery.close(5)
+    assert delivery.close(60)
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason="this Python bears no such fork")
@@ -246,5 +246,5 @@ def test_a_fork_that_does_not_announce_itself() -> None:
         assert fork(begun_anew, unannounced)
         assert delivery.status()["queued"] == 1
     finally:
-        assert refresh.stop()
-        assert delivery.close()
+        assert refresh.stop(60)
+        assert delivery.close(60)

@@ -14,7 +14,7 @@ from flagloop.testing import MemorySink
 
 def events(client: Client, sink: MemorySink) -> list[tuple[str, dict[str, Any]]]:
     """Name and properties of what was tracked, in order."""
-    assert client.flush(10)
+    assert client.flush(60)
     return [(one["event"], one["properties"]) for one in sink.events]
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -84,11 +84,6 @@ def make() -> Iterator[Callable[..., Application]]:
         one.delivery.close(0)
 
 
-def workers() -> int:
-    """How many workers run in this process."""
-    return sum(thread.name == "flagloop-delivery" for thread in threading.enumerate())
-
-
 def test_no_thread_before_the_first_evaluation(make: Callable[..., Application]) -> None:
     """A client that is only made starts nothing; to flush or close it is free."""
     app = make()
@@ -104,7 +99,7 @@ def test_flush_delivers_everything_before_it(make: Callable[..., Application]) -
     for i in range(3000):
         app.decide("color", f"u{i}")
     assert app.delivery.track("sign_up", {"key": "u1"}, 2, {"plan": "pro"})
-    assert app.delivery.flush(10)
+    assert app.delivery.flush(60)
     events = [event for batch in app.batches for event in batch["events"]]
     assert [event["unit"] for event in events[:-1]] == [f"u{i}" for i in range(3000)]
     assert events[-1]["properties"] == {"plan": "pro"}
@@ -129,7 +124,7 @@ def test_unknown_flags_alone_are_told_too(make: Callable[..., Application]) -> N
 
     app = make()
     app.delivery.counts.error("nope", ErrorCode.FLAG_NOT_FOUND)
-    assert app.delivery.flush(10)
+    assert app.delivery.flush(60)
     assert app.counted == 1
 
 
@@ -148,7 +143,7 @@ def test_threads_and_flushes_at_once_lose_nothing(make: Callable[..., Applicatio
     def flush() -> None:
         gate.wait()
         while not done.is_set():
-            assert app.delivery.flush(30)
+            assert app.delivery.flush(60)
 
     threads = [threading.Thread(target=evaluate, args=(n,)) for n in range(8)]
     flushers = [threading.Thread(target=flush) for _ in range(2)]
@@ -159,7 +154,7 @@ def test_threads_and_flushes_at_once_lose_nothing(make: Callable[..., Applicatio
     done.set()
     for thread in flushers:
         thread.join()
-    assert app.delivery.flush(30)
+    assert app.delivery.flush(60)
     assert Counter(app.units) == Counter(f"{n}-{i}" for n in range(8) for i in range(1500))
     assert app.counted == 2 * 8 * 1500
     assert app.delivery.status()["lost"] == {}
@@ -171,19 +166,19 @@ def test_nothing_waits_for_a_server_that_hangs(make: Callable[..., Application])
 
     def send(body: bytes) -> None:
         stuck.set()
-        release.wait(30)
+        release.wait(60)
 
     app = make(send, queue=100)
     try:
         app.decide("color", "first")
         app.delivery.flush(0)
-        assert stuck.wait(10)
+        assert stuck.wait(60)
         start = time.monotonic()
         for i in range(500):
             app.decide("color", f"u{i}")
         assert not app.delivery.flush(0.1)
         assert not app.delivery.close(0.1)
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 30  # `send` is stuck for longer
         assert app.delivery.status()["lost"] == {"queue_full": 400}
         app.decide("color", "late")
         assert app.delivery.status()["lost"] == {"queue_full": 400, "closed": 1}
@@ -219,12 +214,12 @@ def test_a_send_with_a_bug_does_not_end_the_worker(make: Callable[..., Applicati
 
     app = make(send, policy=Policy(backoff=0.01))
     app.decide("color", "u")
-    assert app.delivery.flush(10)
+    assert app.delivery.flush(60)
     assert app.units == ["u"]
     assert not failing
 
 
-def test_status_says_what_is_wrong(make: Callable[..., Application]) -> None:
+def test_status_says_what_is_wrong(make: Callable[..., Application], until: Any) -> None:
     """An unreachable server and a refused event are visible with their reasons."""
 
     def send(body: bytes) -> None:
@@ -233,7 +228,8 @@ def test_status_says_what_is_wrong(make: Callable[..., Application]) -> None:
     app = make(send)
     app.decide("color", "u")
     assert not app.delivery.track("sign_up", {"key": "u"}, properties={"x": object()})
-    assert not app.delivery.flush(0.3)
+    assert not app.delivery.flush(0.0)
+    until(lambda: app.delivery.status()["failures"])
     status = app.delivery.status()
     assert status["queued"] == 1
     assert status["last_error"] == "key revoked or unknown (401)"
@@ -254,7 +250,7 @@ def test_without_background_flush_does_the_work(make: Callable[..., Application]
     app = make(send, background=False)
     for i in range(2500):
         app.decide("color", f"u{i}")
-    assert app.delivery.flush(10)
+    assert app.delivery.flush(60)
     assert len(app.units) == app.counted == 2500
     app.decide("color", "last")
     assert app.delivery.close(10)
@@ -267,12 +263,12 @@ pytestmark_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork
 
 def in_child(work: Callable[[], Any]) -> tuple[int, Any]:
     """Fork, run `work` in the child, return its exit status and what it returned."""
-    gc.collect()  # deliveries that other tests threw away are none of this child's
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
+            signal.alarm(120)
             os.write(writer, json.dumps(work()).encode())
             code = 0
         finally:
@@ -295,12 +291,12 @@ def test_a_forked_child_sends_its_own_and_only_its_own(make: Callable[..., Appli
 
     def child() -> Any:
         app.batches.clear()
-        assert workers() == 0
+        assert not app.delivery._running
         for i in range(10):
             app.decide("color", f"parent{i}")  # known already: no second exposure
         for i in range(5):
             app.decide("color", f"child{i}")
-        flushed = app.delivery.flush(20)
+        flushed = app.delivery.flush(60)
         ids = {batch["instance"]["id"] for batch in app.batches}
         return flushed, app.units, app.counted, sorted(ids), app.delivery.status()["sent"]
 
@@ -313,7 +309,7 @@ def test_a_forked_child_sends_its_own_and_only_its_own(make: Callable[..., Appli
     assert sent == 5
     assert len(ids) == 1
     assert ids != [parent_id]
-    assert app.delivery.flush(20)
+    assert app.delivery.flush(60)
     assert app.units == [f"parent{i}" for i in range(10)]
     assert app.counted == 10
 
@@ -341,7 +337,7 @@ def test_forks_under_load_all_deliver(make: Callable[..., Application]) -> None:
         app.batches.clear()
         for i in range(20):
             app.decide("color", f"child-{i}")
-        return app.delivery.flush(20), app.units
+        return app.delivery.flush(60), app.units
 
     try:
         answers = [in_child(child) for _ in range(8)]
@@ -350,7 +346,7 @@ def test_forks_under_load_all_deliver(make: Callable[..., Application]) -> None:
         for thread in threads:
             thread.join()
     assert answers == [(0, [True, [f"child-{i}" for i in range(20)]])] * 8
-    assert app.delivery.flush(20)
+    assert app.delivery.flush(60)
     assert len(app.units) == len(set(app.units))
     assert not any(unit.startswith("child") for unit in app.units)
 
@@ -361,7 +357,7 @@ def test_a_child_that_evaluates_nothing_exits_clean(make: Callable[..., Applicat
     """A fork alone starts no thread and holds no lock."""
     app = make()
     app.decide("color", "u")
-    assert in_child(lambda: (app.delivery.close(5), workers())) == (0, [True, 0])
+    assert in_child(lambda: (app.delivery.close(5), threading.active_count())) == (0, [True, 1])
 
 
 SCRIPT = """
@@ -372,7 +368,7 @@ from pathlib import Path
 out = Path(sys.argv[1])
 def send(body):
     if sys.argv[2] == "hang":
-        time.sleep(60)
+        time.sleep(110)
     with out.open("ab") as file:
         file.write(body + b"\\n")
 app = Application(send)
@@ -397,7 +393,7 @@ def run_script(tmp_path: Path, how: str) -> tuple[list[dict[str, Any]], float]:
         [sys.executable, "-W", "ignore::DeprecationWarning", script, out, how],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=True,
     )
     took = time.monotonic() - start
@@ -430,4 +426,4 @@ def test_a_program_ends_in_time_although_the_server_hangs(tmp_path: Path) -> Non
     """A server that never answers delays the end by two seconds, not by its timeout."""
     batches, took = run_script(tmp_path, "hang")
     assert batches == []
-    assert took < 25
+    assert took < 60

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,7 +47,7 @@ class Loopback:
                 handler.wfile.write(part)
                 handler.wfile.flush()
             if hang:
-                self.released.wait(20)
+                self.released.wait(60)
 
         self.answer = answer
 
@@ -165,44 +164,30 @@ class Flags:
     def held_body(self, handler: Request) -> None:
         """A proxy that passes the head and collects the body."""
         begin(handler)
-        self.released.wait(20)
+        self.released.wait(60)
 
     def held_head(self, handler: Request) -> None:
         """A proxy that passes nothing until it has all, or a server that hangs."""
         handler.close_connection = True
-        self.released.wait(20)
+        self.released.wait(60)
 
     def held_frame(self, handler: Request) -> None:
         """A proxy that passes whole blocks, so that the end of the first frame stays there."""
         begin(handler)
         send(handler, b": a block")
-        self.released.wait(20)
+        self.released.wait(60)
 
     def silent(self, handler: Request) -> None:
         """A first frame and then nothing, as when the other machine is gone."""
         begin(handler)
         send(handler, b":\n\n")
-        self.released.wait(20)
+        self.released.wait(60)
 
 
 @pytest.fixture
 def flags(loopback: Loopback) -> Flags:
     """The server."""
     return Flags(loopback)
-
-
-@pytest.fixture
-def until(flags: Flags) -> Callable[[Callable[[], Any]], None]:
-    """`until(condition)`: wait for what other threads are to do, ten seconds at most."""
-
-    def wait(condition: Callable[[], Any]) -> None:
-        end = time.monotonic() + 10
-        pause = threading.Event()
-        while not condition():
-            assert time.monotonic() < end, "it did not come true within ten seconds"
-            pause.wait(0.005)
-
-    return wait
 
 
 class Following(Live):
@@ -238,4 +223,4 @@ def follow(flags: Flags) -> Iterator[Callable[..., Following]]:
     yield make
     flags.released.set()
     for one in made:
-        assert one.stop(5.0)
+        assert one.stop(60.0)

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import threading
-import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,13 @@ from typing import Any
 import pytest
 
 from flagloop import Client
+from flagloop.sync.line import Patience
 from flagloop.sync.source import ServerSource
 from flagloop.sync.transport import Transport
+from helpers.patience import LONG, Stopwatch
 
 KEY = "fl_srv_x"
+REFRESH = "flagloop-refresh"
 
 
 # The copy on disk.
@@ -52,7 +54,7 @@ def test_what_a_stream_tells_is_kept_on_disk(
     flags.publish(d={})
     until(lambda: one.applied[-1] == "k.5")
     assert kept(tmp_path) == "k.4"
-    assert one.stop(5.0)
+    assert one.stop(60.0)
     assert kept(tmp_path) == "k.5"
     again = ServerSource(Transport(flags.url, KEY), tmp_path).load_cached()
     assert again is not None
@@ -68,11 +70,11 @@ def test_stopping_takes_less_than_a_second(
 ) -> None:
     """Whatever the thread is waiting for, and the server sees the connection go."""
     flags.stream = getattr(flags, answer)
-    one = follow()
+    one = follow(patience=Patience(first=60.0, silence=60.0))
     until(lambda: flags.resumed and (answer.startswith("held") or one.streaming()))
-    began = time.monotonic()
-    assert one.stop(5.0)
-    assert time.monotonic() - began < 1.0
+    watch = Stopwatch()
+    assert one.stop(60.0)
+    assert watch.seconds < 1.0
     assert not one.state()["running"]
     if answer == "well":
         for _ in range(100):  # what the first writes to nobody only finds out that nobody is there
@@ -95,36 +97,36 @@ def test_no_connection_is_left_open(flags: Any, follow: Any, until: Any, status:
     flags.stream = answer
     follow()
     for _ in range(3):
-        assert ended.acquire(timeout=10)
+        assert ended.acquire(timeout=LONG)
 
 
 def test_a_forgotten_client_ends_its_stream(flags: Any, until: Any) -> None:
     """Nobody holds it: its thread ends without `close`, also while it waits for news."""
-
-    def threads() -> int:
-        return [one.name for one in threading.enumerate()].count("flagloop-refresh")
-
-    before = threads()
+    before = set(threading.enumerate())
     clients = [Client(flags.url, key=KEY)]
+    (thread,) = (one for one in set(threading.enumerate()) - before if one.name == REFRESH)
     until(lambda: clients[0].status()["refresh"]["mode"] == "stream")
     assert clients[0].enabled("a", "u-1")
     clients.clear()
     gc.collect()
-    until(lambda: threads() == before)
+    thread.join(LONG)
+    assert not thread.is_alive()
 
 
 def test_a_client_obeys_at_once_and_closes_at_once(flags: Any, until: Any) -> None:
     """Whoever waits for a change is called within a second; `close` does not wait for news."""
-    with Client(flags.url, key=KEY) as client:
+    with Client(flags.url, key=KEY, interval=3600.0) as client:
         until(lambda: client.status()["refresh"]["mode"] == "stream")
         obeyed = threading.Event()
         client.on_change(lambda changed: obeyed.set())
+        watch = Stopwatch()
         flags.publish(a={"killed": True})
-        assert obeyed.wait(1.0)
+        assert obeyed.wait(LONG)
+        assert watch.seconds < 1.0
         assert not client.enabled("a", "u-1")
-        began = time.monotonic()
+        watch = Stopwatch()
         assert client.close()
-        assert time.monotonic() - began < 1.0
+        assert watch.seconds < 1.0
 
 
 def test_a_client_may_only_poll(flags: Any, until: Any) -> None:
@@ -144,11 +146,8 @@ def test_a_child_follows_by_a_stream_of_its_own(flags: Any, follow: Any, until: 
     until(one.streaming)
 
     def child() -> bool:
-        end = time.monotonic() + 10
-        pause = threading.Event()
-        while one.applied[-1] != "k.2" and time.monotonic() < end:
-            pause.wait(0.01)
-        return bool(one.applied == ["k.1", "k.2"] and one.streaming() and one.stop(1.0))
+        until(lambda: one.applied[-1] == "k.2")
+        return bool(one.applied == ["k.1", "k.2"] and one.streaming() and one.stop(60.0))
 
     with warnings.catch_warnings():
         # Python 3.12 warns of threads at fork: that they are survived is what is tested.
@@ -157,7 +156,7 @@ def test_a_child_follows_by_a_stream_of_its_own(flags: Any, follow: Any, until: 
     if pid == 0:
         code = 2  # whatever happens, the child must not go on as a second test session
         try:
-            signal.alarm(20)
+            signal.alarm(120)
             code = 0 if child() else 1
         finally:
             os._exit(code)
