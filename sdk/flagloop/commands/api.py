@@ -161,7 +161,7 @@ def key_kind(key: str) -> str | None:
 def error_of(answer: Answer, url: str, file: str = "") -> FlagloopError:
     """The exception for an answer that is no success."""
     said = _said(answer.body)
-    message = str(said.get("message") or f"{url}: {status_text(answer.status, None)}")
+    message = str(said.get("message") or f"{url}: {status_text(answer)}")
     problems = [_problem(one) for one in _mappings(said, "problems")]
     match answer.status:
         case 401:
@@ -177,7 +177,7 @@ def error_of(answer: Answer, url: str, file: str = "") -> FlagloopError:
         case 400 | 413 | 422:
             return FlagloopError(message)
         case status:
-            seconds = retry_after(answer.headers.get("Retry-After"))
+            seconds = retry_after(answer.headers)
             wait = "" if seconds is None else f"; try again in {seconds:g} s"
             if said:
                 message = f"{url}: {message} ({status})"

@@ -52,7 +52,7 @@ class Line:
         self._patience = patience or Patience()
         self._session: requests.Session | None = None
         self._response: requests.Response | None = None
-        self._wire = Wire()
+        self._wire = Wire(transport.total)
         self._begun = False
 
     def open(self, revision: str | None) -> None:
@@ -122,7 +122,8 @@ class Line:
 
     def _refuse(self, response: requests.Response) -> None:
         try:
-            body = response.raw.read(ERROR_BYTES, decode_content=True)
+            # What is there at once: the reason is short, and the rest may drip.
+            body = response.raw.read1(ERROR_BYTES, decode_content=True)
         except (urllib3.exceptions.HTTPError, OSError):
             body = b""
         if response.status_code in (404, 405):

@@ -65,8 +65,9 @@ class SilentError(TransportError):
 class Transport:
     """Requests to the server at `url` in the name of `key`; threads may share one.
 
-    `instance` gives what names this process to the server: its id, host and pid. `timeout` is
-    (connecting, silence between two packets) and `total` the whole exchange, all in seconds.
+    `instance` gives what names this process to the server: its id, host and pid; `interval` is its
+    pause between two polls, where that is its own. `timeout` is (connecting, silence between two
+    packets) and `total` the whole exchange, all in seconds.
     Raises ConfigError for a url or key that cannot work.
     """
 
@@ -78,6 +79,7 @@ class Transport:
         *,
         timeout: tuple[float, float] = (3.0, 10.0),
         total: float = 30.0,
+        interval: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         _import_ahead()
@@ -86,6 +88,7 @@ class Transport:
         self._key = checked_key(key)
         self._timeout = timeout
         self.total = total
+        self._interval = interval
         self._clock = clock
         self._reports: Session | None = None
         self._polls: Session | None = None
@@ -132,7 +135,7 @@ class Transport:
         """
         if self.instance and self._introduced == os.getpid():
             self._reporting().wire.hurry()
-            said = f"{introduction(self.instance())}; leaves"
+            said = f"{introduction(self.instance(), self._interval)}; leaves"
             self._tell({INSTANCE: said}, (seconds, seconds))
 
     def _tell(self, headers: Mapping[str, str], timeout: tuple[float, float]) -> None:
@@ -257,7 +260,7 @@ class Transport:
         session.headers["User-Agent"] = SDK
         session.headers["Accept"] = "application/json"
         if self.instance:
-            session.headers[INSTANCE] = introduction(self.instance())
+            session.headers[INSTANCE] = introduction(self.instance(), self._interval)
             self._introduced = os.getpid()
         return session
 
@@ -286,7 +289,7 @@ class Transport:
         """Raise TransportError for every status but 200 to 299."""
         if 200 <= answer.status < 300:
             return
-        text = status_text(answer.status, answer.headers.get("Location"))
+        text = status_text(answer)
         said = error_message(answer.body) if answer.status != 401 else None
         if said and answer.status == 404:
             text = "answered 404"  # nobody but a flagloop server says why
@@ -309,10 +312,14 @@ class Bearer:
         return request
 
 
-def introduction(instance: Mapping[str, Any]) -> str:
-    """The header by which the server knows a process: ASCII, `id; host=...; pid=...; sdk=...`."""
+def introduction(instance: Mapping[str, Any], interval: float | None = None) -> str:
+    """The header by which the server knows a process: ASCII, `id; host=...; pid=...; sdk=...`.
+
+    With `; interval=...` (seconds) the server does not miss it between two polls.
+    """
     host = quote(str(instance.get("host", "")))
-    return f"{instance['id']}; host={host}; pid={instance.get('pid', 0)}; sdk={quote(SDK)}"
+    said = f"{instance['id']}; host={host}; pid={instance.get('pid', 0)}; sdk={quote(SDK)}"
+    return said if interval is None else f"{said}; interval={interval:g}"
 
 
 def checked_url(url: str) -> str:
@@ -407,8 +414,9 @@ def error_message(body: bytes) -> str | None:
     return message[:200] if isinstance(message, str) else None
 
 
-def status_text(status: int, location: str | None) -> str:
+def status_text(answer: Answer) -> str:
     """What a status that is no success means, with the mend where there is one."""
+    status, location = answer.status, answer.headers.get("Location")
     if status == 401:
         return "key revoked or unknown (401); make one with 'flagloop keys create'"
     if status == 403:
