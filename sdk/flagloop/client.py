@@ -69,7 +69,7 @@ class Client(Assembly):
             raise ConfigError(f"the client needs a {what}: Client({what}=...) or {variable}")
         if not isinstance(url, str) or not isinstance(key, str):
             raise ConfigError("url and key are texts")
-        transport = Transport(url, key)
+        transport = Transport(url, key, interval=options.get("interval"))
         source = ServerSource(transport, options.get("cache"))
         refresh: type[Refresh] = Refresh
         if options.get("stream") is not False:
