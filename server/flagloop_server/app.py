@@ -23,6 +23,7 @@ from flagloop_server.operations import Operations
 from flagloop_server.publish import Publisher
 from flagloop_server.roll import Roll
 from flagloop_server.store import Store, now_ms
+from flagloop_server.warming import Warmer
 from flagloop_server.web import errors
 from flagloop_server.web.identity import has_session
 from flagloop_server.web.ingest import Ingest
@@ -35,6 +36,9 @@ TOUCH_SECONDS = 30.0
 
 SETTLE_SECONDS = 1.0
 """How often what was heard of instances is taken in, and who is new written down."""
+
+WARM_SECONDS = 1.0
+"""How soon after a start or a change its documents are made ready for the pages."""
 
 ROLL_SECONDS = 60.0
 """How often the list of instances is written down."""
@@ -80,6 +84,7 @@ class Application:
         self.background.every(TOUCH_SECONDS, "touch-keys", self.touch_keys)
         self.background.every(SETTLE_SECONDS, "instances", self.roll.greet)
         self.background.every(ROLL_SECONDS, "write-instances", self.roll.write)
+        self.background.every(WARM_SECONDS, "warm", Warmer(self.store, self.flask.jinja_env))
         self.workers = Workers(config.workers, config.report_workers, config.waiting)
         self.edge = self._edge()
         self.asgi = self.edge
