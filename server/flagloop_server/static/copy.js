@@ -1,13 +1,26 @@
-// Buttons with data-copy put that text on the clipboard; they are hidden until they can work.
+// Buttons with data-copy put that text on the clipboard; without JavaScript they are not shown.
+
+async function copy(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  // a page that did not come by HTTPS has no such clipboard, but a chosen text can be copied
+  const area = document.createElement("textarea");
+  area.value = text;
+  area.className = "visually-hidden";
+  document.body.append(area);
+  area.select();
+  const done = document.execCommand("copy");
+  area.remove();
+  if (!done) throw new Error("refused");
+}
 
 export function startCopy() {
-  if (!navigator.clipboard) return;
   for (const button of document.querySelectorAll("button[data-copy]")) {
     const label = button.textContent;
     button.hidden = false;
     button.addEventListener("click", async () => {
-      await navigator.clipboard.writeText(button.dataset.copy);
-      button.textContent = "Copied";
+      const told = await copy(button.dataset.copy).then(() => "Copied", () => "Not copied");
+      button.focus();
+      button.textContent = told;
       setTimeout(() => (button.textContent = label), 1500);
     });
   }

@@ -60,7 +60,7 @@ def test_the_first_line_counts_what_differs(ahead: Application, visit: Any) -> N
         "1 flag differs and 1 is only in development; 1 other item is only in development; "
         "1 runs differently." in html
     )
-    assert "<code>killed</code> not in development, yes in production" in html
+    assert "<code>killed</code> in production, not in development" in html
     assert "killed:" not in html
     assert "+    - {name: early, when: {segment: early}, serve: on}" in html
     assert "Promote to production" not in html

@@ -149,23 +149,23 @@ def test_the_list_begins_with_a_sentence_and_those_who_need_a_person(
     text = words(page)
     assert f"2 of 3 instances are on revision {number}; 1 stale." in text
     assert re.findall(r'data-instance="(\S+)"', page)[0] == "i-2"
-    row = text.partition("Lost stale")[2].partition("on it")[0]
+    row = text.partition("Lost stale")[2].partition("up to date")[0]
     assert f"web-7:2 {old} 1 revision " in row
     assert row.endswith("polls flagloop-python/1.2 nothing ")
-    assert text.count("on it") == 2
+    assert text.count("up to date") == 2
     assert "stream, since" in text
     assert 'aria-current="page">Instances' in page
 
 
 def test_losses_are_told_by_reason(fleet: Fleet, visit: Any) -> None:
-    """As the SDK names them; what others write is escaped."""
+    """In words; what others write is escaped."""
     from flagloop_server.instances import Introduction
 
     env = fleet.shop.store.environment("production")
     who = Introduction("i-1", "<b>web</b>", 7, "sdk/1")
     fleet.shop.instances.delivered(env.id, 1, who, None, {"queue_full": 2_000, "closed": 1})
     page = visit("viewer").get(PAGE).text
-    assert "1 closed, 2,000 queue_full" in page
+    assert "1 closed, 2,000 queue full" in page
     assert "<b>web" not in page
     assert "no revision yet" in page
 

@@ -75,8 +75,8 @@ def test_the_list_tells_state_and_who_gets_what(visit: Any) -> None:
     filtered = visitor.get("/environments/production/flags?q=checkout").text
     assert "new_checkout" in filtered
     assert "cta_color" not in filtered
-    assert "1 of 2 flags match." in filtered
-    assert "flags match." not in html
+    assert "1 of 2 flags matches." in filtered
+    assert "flags match" not in html
 
 
 def test_the_list_shows_what_was_evaluated_today(shop: Application, visit: Any) -> None:

@@ -99,7 +99,7 @@ def test_each_list_tells_its_state_and_what_items_say(
 def test_a_list_is_searched(viewer: Any) -> None:
     """By words of the items and by who uses them; nothing found leads back."""
     text = viewer.get(f"{HERE}/segments?q=cta").text
-    assert "1 of 2 segments match." in text
+    assert "1 of 2 segments matches." in text
     assert f"{HERE}/segments/staff" not in text
     assert "No segment matches." in viewer.get(f"{HERE}/segments?q=zebra").text
 

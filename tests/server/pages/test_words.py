@@ -30,7 +30,7 @@ def test_ago(seconds: int, text: str) -> None:
     ("part", "text"),
     [
         (None, "no data"),
-        (0.0, "0.0%"),
+        (0.0, "0%"),
         (0.0004, "<0.1%"),
         (0.004, "0.4%"),
         (0.5, "50%"),

@@ -90,7 +90,9 @@ def percent(part: float | None) -> str:
     if part is None:
         return "no data"
     value = part * 100
-    if 0 < value < 0.1:
+    if value == 0:
+        return "0%"
+    if value < 0.1:
         return "<0.1%"
     return f"{value:.1f}%" if value < 10 or 90 < value < 100 else f"{value:.0f}%"
 

@@ -106,7 +106,7 @@ def rule_card(
         sentence=sentence(item, raw),
         when=when,
         outcome=outcome,
-        serve=board.choice(rule, (*path, "serve"), "variant", same(variants)),
+        serve=board.choice(rule, (*path, "serve"), "Variant", same(variants)),
         split=split,
         rollout=rollout_fields(board, rule.get("rollout"), (*path, "rollout"), variants),
         runtime=runtime(rule.get("rollout")),
