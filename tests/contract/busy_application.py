@@ -93,7 +93,7 @@ def decide_on_threads(client: Client, told: Told, stage: str) -> None:
 def swap_under_load(client: Client, told: Told) -> None:
     """Evaluate without a pause until another revision is in force."""
     first = client.status()["revision"]
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     print("ready", flush=True)
     user = {"key": "nobody"}
     while client.status()["revision"] == first:
@@ -106,11 +106,11 @@ def swap_under_load(client: Client, told: Told) -> None:
 def main(url: str, key: str, folder: Path) -> None:
     """Both halves, then the child."""
     client = Client(url, key=key, interval=0.2)
-    if not client.wait(15):
+    if not client.wait(60):
         raise SystemExit(json.dumps(client.status()))
     told = Told()
     decide_on_threads(client, told, "25%")
-    client.flush(15)
+    client.flush(60)
     decide_on_threads(client, told, "25%")
     swap_under_load(client, told)
     decide_on_threads(client, told, "50%")
@@ -122,14 +122,14 @@ def main(url: str, key: str, folder: Path) -> None:
             for flag in FLAGS:
                 told.note(client.decide(flag, user), user, "50%")
         decide(client, told, 0, 1, "50%")
-        client.close(15)
+        client.close(60)
         told.write(folder / "child.json", client)
         os._exit(0)
     decide(client, told, 0, 5, "50%")
-    client.flush(15)
+    client.flush(60)
     decide(client, told, 0, 7, "50%")
     os.waitpid(child, 0)
-    client.close(15)
+    client.close(60)
     told.write(folder / "parent.json", client)
 
 

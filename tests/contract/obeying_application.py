@@ -14,7 +14,7 @@ from flagloop import Client
 def main(url: str, key: str, mode: str) -> None:
     """Decide until told to end; nobody closes the client, as in most programs."""
     client = Client(url, key=key, interval=0.3, stream=mode == "stream")
-    if not client.wait(20):
+    if not client.wait(60):
         raise SystemExit(str(client.status()))
     client.on_change(lambda changed: print(client.enabled("banner", "u-1"), flush=True))
     print("ready", flush=True)

@@ -20,7 +20,7 @@ DOCUMENT = {
 def ask(place: Any, method: str, path: str, kind: str = "client", **more: Any) -> requests.Response:
     """One request with a key."""
     header = {"Authorization": f"Bearer {place.secret(kind)}"}
-    return requests.request(method, place.url + path, headers=header, timeout=20, **more)
+    return requests.request(method, place.url + path, headers=header, timeout=60, **more)
 
 
 def test_events_yes(place: Any, tmp_path: Path) -> None:
@@ -33,10 +33,10 @@ def test_events_yes(place: Any, tmp_path: Path) -> None:
     place.cli("pull", file)
     with Client.from_file(file, url=place.url, key=place.secret("client")) as client:
         client.decide("half", "u-2")
-        assert client.flush(15)
+        assert client.flush(60)
     server = place.client()
     server.decide("half", "u-3")
-    assert server.flush(15)
+    assert server.flush(60)
     by_unit = {row.unit or row.units["key"]: row.key_id for row in place.events()}
     client_id, server_id = place.keys["client"][0], place.keys["server"][0]
     assert by_unit == {"u-1": client_id, "u-2": client_id, "u-3": server_id}
@@ -104,7 +104,7 @@ def test_an_sdk_with_a_client_key_says_so(place: Any, until: Callable[..., Any])
     assert status["ready"] is False
     assert "client key" in status["problem"]
     client.track("sign_up", "u-1")
-    assert client.flush(15)
+    assert client.flush(60)
     assert [row.name for row in place.events()] == ["sign_up"]
 
 

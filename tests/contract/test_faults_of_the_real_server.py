@@ -37,7 +37,7 @@ def test_a_revoked_key(place: Any, until: Callable[..., Any]) -> None:
     client = place.client()
     before = served(client)
     assert set(before) == {"on", "off"}
-    assert client.flush(15)
+    assert client.flush(60)
     stored = len(place.events())
     assert stored == len(USERS)
     revoke(place, "server")
@@ -77,7 +77,7 @@ def test_an_archived_environment(place: Any, until: Callable[..., Any]) -> None:
     assert served(client) == before
     place.store.unarchive_environment(place.name, SYSTEM)
     assert until(lambda: client.status()["refresh"]["error"] is None)
-    assert client.flush(15)
+    assert client.flush(60)
     assert len(place.events()) == len(USERS)
 
 
@@ -102,7 +102,7 @@ def test_a_damaged_copy(place: Any, tmp_path: Path, until: Callable[..., Any], d
     place.clients.append(second)
     for found, right in zip(served(second), before, strict=True):
         assert found in (None, right)  # the server may have answered in between
-    assert second.wait(15)
+    assert second.wait(60)
     assert served(second) == before
     assert until(lambda: second.status()["problem"] is None), second.status()
     second.close()
@@ -123,7 +123,7 @@ def test_a_server_that_is_killed_and_comes_back(
         place.put(DOCUMENT)
         running = place.client(cache=cache)
         before = served(running)
-        assert running.flush(15)
+        assert running.flush(60)
         server.kill()
         assert until(lambda: running.status()["refresh"]["error"])
         assert served(running) == before
@@ -141,7 +141,7 @@ def test_a_server_that_is_killed_and_comes_back(
         place.put({"flags": {**DOCUMENT["flags"], "new": {"default": "on"}}})
         for client in (running, restarted):
             assert until(lambda client=client: client.enabled("new", "u"))
-            assert client.flush(15)
+            assert client.flush(60)
             # A poll may bring the news before the stream is tried again.
             assert until(lambda client=client: client.status()["problem"] is None)
             status = client.status()

@@ -70,7 +70,7 @@ def test_one_odd_user_spoils_no_batch(place: Any) -> None:
     client.track("sign_up", USERS["lone surrogate"])
     client.track(LONE, "u-1", note=LONE, nested=[{LONE: LONE}])
     client.track("sign_up", "ü-😀", 1.5, note="日本")
-    assert client.flush(15)
+    assert client.flush(60)
     sent = client.status()["delivery"]
     assert (sent["last_error"], sent["queued"]) == (None, 0)
     assert sent["lost"] == {"invalid": 1}

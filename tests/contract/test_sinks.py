@@ -132,7 +132,7 @@ def test_what_was_sent_can_be_read(sink: Any, place: Any) -> None:
         exposures += expected(client, user)
     client.track("done", {"key": "ü-1", "org": 3}, 2.5, where=["here", None], n=1)
     client.track("seen", "u-2")
-    assert client.flush(15)
+    assert client.flush(60)
     assert there.counts() == counts
     assert there.exposures() == exposures
     assert there.events() == [

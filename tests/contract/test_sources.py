@@ -90,7 +90,7 @@ def test_the_first_fetch_brings_everything(case: Case) -> None:
     assert decisions(snapshot.mapping) == decisions(DOCUMENT)
     assert snapshot.revision
     assert snapshot.origin == case.origin
-    assert abs(snapshot.at - time.time()) < 60
+    assert abs(snapshot.at - time.time()) < 600
     assert case.source.notes() == {}
     assert 0 < case.source.interval <= case.source.patience
     assert "fl_srv_" not in case.source.name
@@ -160,6 +160,6 @@ def test_any_thread_may_fetch(case: Case) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert len({one.revision for one in found}) == 1
     assert len(found) == 4

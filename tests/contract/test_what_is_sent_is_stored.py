@@ -61,7 +61,7 @@ def application(place: Any, folder: Path) -> list[Any]:
             later["flags"]["half"]["rules"][0]["share"] = "80%"
             later["flags"]["split"]["rules"][0]["split"] = {"a": "30%", "b": "70%"}
             place.put(later)
-            assert process.wait(40) == 0
+            assert process.wait(120) == 0
         finally:
             process.kill()
     return [json.loads((folder / f"{name}.json").read_text()) for name in ("parent", "child")]
@@ -146,7 +146,7 @@ def test_nothing_of_a_user_leaves_but_what_the_document_names(place: Any) -> Non
         client.decide(flag, user)
         client.decide_all(user)
     client.track("done", user, where="here")
-    assert client.flush(15)
+    assert client.flush(60)
     contexts = place.store.events.contexts(place.environment.id)
     assert contexts
     for one in contexts:
