@@ -28,12 +28,14 @@ def verify(data: Path, head: str | None, as_json: bool) -> None:
     prints elsewhere, and give it to --head later.
     """
     with opened(data) as store:
-        found = store.verify(head.strip().lower() if head else None)
+        found = store.verify(head or None)
     if as_json:
         problems = list(found.problems)
         print_json({"ok": found.ok, "rows": found.rows, "head": found.head, "problems": problems})
     elif found.ok:
         kept = ", and contains the head that was kept" if head else ""
+        if head and not head.strip("0 "):
+            kept = "; the head that was kept is that of an empty log, which proves nothing"
         click.echo(f"the chain of {found.rows:,} rows is whole{kept}")
         click.echo(f"head {found.head}")
     else:

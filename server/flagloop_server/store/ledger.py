@@ -2,7 +2,8 @@
 
 Each row's digest is `sha256(previous digest + sha256(payload))`; the first previous digest is
 32 zero bytes. The payload is a JSON text that repeats every column of its row, so no column
-can be altered unseen. Payloads hold digests of item texts, not the texts, and no unit ids.
+can be altered unseen while it is there; who empties it stands in a later row, or the chain is
+broken. Payloads hold digests of item texts, not the texts, and no unit ids.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flagloop.errors import NotFoundError
+from flagloop.errors import ConfigError, NotFoundError
 from flagloop_server.store.database import SqliteFile
 from flagloop_server.store.records import ANY, Actor, LedgerRow, Sought, Verification
 
 GENESIS = bytes(32)
+REDACT = "redact"
+"""The action of rows that say which other one was emptied."""
 
 _WITHOUT_REASON = (
     "UPDATE {} SET reason = '' WHERE ({}, at, reason) ="
@@ -152,6 +155,7 @@ class Ledger:
     def verify(self, head: str | None = None) -> Verification:
         """Walk the whole chain; with `head` (a digest exported before) it must contain that.
 
+        The head of an empty ledger, zeros, is the beginning of every chain and proves nothing.
         Without `head` only consistency is shown: who can write the file can forge a new chain.
         """
         with self._file.snapshot() as connection:
@@ -161,33 +165,51 @@ class Ledger:
         """Empty the payload and free text of one row, keep its digests, and write that down.
 
         The reason goes from the history of revisions too; what a kill wrote into the document's
-        text stays there. Raises NotFoundError for an unknown `seq`.
+        text stays there. Raises NotFoundError for an unknown `seq`, and ConfigError for a row that
+        says itself what was emptied: without it that could have been anybody.
         """
         with self._file.write() as connection:
             connection.execute(_WITHOUT_REASON.format("revision", "number"), (seq,))
             connection.execute(_WITHOUT_REASON.format("archived_flag", "revision"), (seq,))
-            changed = connection.execute(
+            row = connection.execute("SELECT action FROM ledger WHERE seq = ?", (seq,)).fetchone()
+            if row is None:
+                raise NotFoundError(f"no ledger row {seq}")
+            if row["action"] == REDACT:
+                raise ConfigError(f"ledger row {seq} says that another one was emptied: it stays")
+            connection.execute(
                 "UPDATE ledger SET payload = NULL, reason = '', target = '', actor = ''"
                 " WHERE seq = ?",
                 (seq,),
-            ).rowcount
-            if not changed:
-                raise NotFoundError(f"no ledger row {seq}")
-            append(connection, at, actor, Entry("redact", f"ledger {seq}", reason))
+            )
+            append(connection, at, actor, Entry(REDACT, _redacted(seq), reason))
 
 
 def verify(connection: sqlite3.Connection, head: str | None = None) -> Verification:
     """What `Ledger.verify` says, from any connection, one that only reads too."""
     problems: list[str] = []
+    head = None if head is None else head.strip().lower()
     previous, rows, found = GENESIS, 0, head is None or head == GENESIS.hex()
+    emptied: dict[str, int] = {}
     for row in connection.execute("SELECT * FROM ledger ORDER BY seq"):
         rows += 1
+        if row["payload"] is None:
+            emptied[_redacted(row["seq"])] = row["seq"]
+        elif row["action"] == REDACT:
+            emptied.pop(row["target"], None)
         problems += [f"row {row['seq']}: {text}" for text in _faults(row, previous)]
         previous = bytes(row["digest"])
         found = found or previous.hex() == head
+    problems += [
+        f"row {seq}: it is empty, and no later row says who did it" for seq in emptied.values()
+    ]
     if not found:
         problems.append(f"the exported head {head} is not in the chain")
     return Verification(rows=rows, head=previous.hex(), problems=tuple(problems))
+
+
+def _redacted(seq: int) -> str:
+    """The target of the row that says that this one was emptied."""
+    return f"ledger {seq}"
 
 
 def _faults(row: sqlite3.Row, previous: bytes) -> list[str]:

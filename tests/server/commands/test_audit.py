@@ -42,6 +42,8 @@ def test_a_whole_chain_is_told_with_its_head(data: Path) -> None:
         store.create_environment("later", SYSTEM)
     kept = run(data, "verify", "--head", found["head"].upper()).stdout
     assert "the chain of 4 rows is whole, and contains the head that was kept" in kept
+    nothing = run(data, "verify", "--head", "0" * 64).stdout
+    assert "whole; the head that was kept is that of an empty log, which proves nothing" in nothing
 
 
 def test_a_broken_chain_exits_1(data: Path) -> None:

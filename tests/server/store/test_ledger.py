@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flagloop.errors import NotFoundError
+from flagloop.errors import ConfigError, NotFoundError
 from flagloop_server.store import Actor, Store
 
 
@@ -52,6 +52,8 @@ def test_an_untouched_chain_is_whole(store: Store, ana: Actor) -> None:
         "UPDATE ledger SET payload_digest = zeroblob(32) WHERE seq = 2",
         "DELETE FROM ledger WHERE seq = 2",
         "UPDATE ledger SET seq = 9 WHERE seq = 2",
+        "UPDATE ledger SET payload = NULL WHERE seq = 2",
+        "UPDATE ledger SET payload = NULL, target = '', actor = 'eve' WHERE seq = 5",
     ],
 )
 def test_a_touched_row_is_found(store: Store, ana: Actor, sql: str) -> None:
@@ -89,6 +91,26 @@ def test_a_redaction_empties_the_payload_and_keeps_the_chain(store: Store, ana: 
     assert (store.audit()[0].action, store.audit()[0].reason) == ("redact", "a name was in it")
     with pytest.raises(NotFoundError):
         store.redact(99, ana, "x")
+
+
+def test_an_empty_row_needs_one_that_says_who_did_it(store: Store, ana: Actor) -> None:
+    """One that stands after it, of that row; and this one cannot be emptied in its turn."""
+    filled(store, ana)
+    store.redact(2, ana, "a name was in it")
+    with pytest.raises(ConfigError, match="it stays"):
+        store.redact(6, ana, "and in that reason")
+    assert store.verify().ok
+    tamper(store, "UPDATE ledger SET payload = NULL WHERE seq = 3")
+    assert store.verify().problems == ("row 3: it is empty, and no later row says who did it",)
+
+
+def test_a_head_may_be_written_in_any_case(store: Store, ana: Actor) -> None:
+    """It is a number; and that of an empty ledger is where every chain begins."""
+    empty = store.verify().head
+    assert empty == "0" * 64
+    filled(store, ana)
+    assert store.verify(f" {store.verify().head.upper()}").ok
+    assert store.verify(empty).ok
 
 
 def test_the_ledger_is_read_in_pages_and_by_environment(store: Store, ana: Actor) -> None:
