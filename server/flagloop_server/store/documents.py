@@ -149,7 +149,8 @@ class Documents:
             )
             made = _write(connection, new, kept)
             renamed = environments.find(connection, new_key)
-        self._keep(made)
+        if not self._file.writing:
+            self._keep(made)
         return renamed
 
     def commit(self, new: NewRevision) -> StoredDocument | None:

@@ -152,16 +152,17 @@ def environment(env: str) -> records.Environment:
 @operation(blueprint.patch, "/environments/<env>", may="server")
 def edit_environment(env: str, who: Identity, body: EditEnvironment) -> records.Environment:
     """Mark as production, archive or bring back, rename (in this order)."""
-    app = application()
-    if body.production is not None:
-        app.store.set_production(env, body.production, who.actor)
-    if body.archived is not None:
-        move = app.store.archive_environment if body.archived else app.store.unarchive_environment
-        move(env, who.actor)
-    if body.key is not None:
-        app.store.rename_environment(env, body.key, who.actor)
+    app, store = application(), application().store
+    with store.exclusive():  # whatever is refused leaves the rest as it was
+        if body.production is not None:
+            store.set_production(env, body.production, who.actor)
+        if body.archived is not None:
+            move = store.archive_environment if body.archived else store.unarchive_environment
+            move(env, who.actor)
+        if body.key is not None:
+            store.rename_environment(env, body.key, who.actor)
     app.publisher.refresh()
-    return records.environment(app.store.environment(body.key or env))
+    return records.environment(store.environment(env if body.key is None else body.key))
 
 
 @operation(blueprint.get, "/environments/<env>/keys", may="admin")
@@ -175,6 +176,8 @@ def keys(env: str, query: Revoked) -> records.Keys:
 def create_key(env: str, who: Identity, body: NewKey) -> records.MadeKey:
     """Make a key; `key` of the answer is the secret, shown this once."""
     app = application()
+    if body.expires_at is not None and body.expires_at <= app.store.clock():
+        raise ConfigError("expires_at has passed already; it is in epoch milliseconds")
     made, secret = app.store.create_key(
         env, body.kind, body.name, who.actor, role=body.role, expires_at=body.expires_at
     )
@@ -215,21 +218,22 @@ def invite(who: Identity, body: NewPerson) -> records.Invited:
     return records.Invited(records.person(user), _setup_link(token))
 
 
-@operation(blueprint.patch, "/people/<email>", may="server")
+@operation(blueprint.patch, "/people/<path:email>", may="server")
 def edit_person(email: str, who: Identity, body: EditPerson) -> records.Person:
     """Give other roles, shut out, let in again."""
-    auth = application().auth
-    user = auth.user(email)
-    if body.roles is not None:
-        _check_places(body.roles)
-        user = auth.set_roles(email, body.roles, who.actor)
-    if body.disabled is not None:
-        change = auth.disable_user if body.disabled else auth.enable_user
-        user = change(email, who.actor)
+    app, auth = application(), application().auth
+    with app.store.exclusive():  # whatever is refused leaves the rest as it was
+        user = auth.user(email)
+        if body.roles is not None:
+            _check_places(body.roles)
+            user = auth.set_roles(email, body.roles, who.actor)
+        if body.disabled is not None:
+            change = auth.disable_user if body.disabled else auth.enable_user
+            user = change(email, who.actor)
     return records.person(user)
 
 
-@operation(blueprint.post, "/people/<email>/setup-link", may="server", status=201)
+@operation(blueprint.post, "/people/<path:email>/setup-link", may="server", status=201)
 def setup_link(email: str) -> records.Invited:
     """A new one-time address to set a password; an older one ends."""
     auth = application().auth
@@ -237,7 +241,7 @@ def setup_link(email: str) -> records.Invited:
     return records.Invited(records.person(user), _setup_link(auth.setup_link(user.id)))
 
 
-@operation(blueprint.delete, "/people/<email>/sessions", may="server")
+@operation(blueprint.delete, "/people/<path:email>/sessions", may="server")
 def end_sessions(email: str, who: Identity) -> Ended:
     """Sign a person out of every browser."""
     auth = application().auth

@@ -211,7 +211,7 @@ def _path_parameters(route: Route) -> list[dict[str, Any]]:
             "description": words.PATH_PARAMETERS[name],
             "schema": {"type": "integer", "minimum": 0, "maximum": wire.LARGEST}
             if name in route.numbers
-            else {"type": "string", "minLength": 1, "maxLength": 200},
+            else {"type": "string", "minLength": 1, "maxLength": 255},
         }
         for name in route.variables
     ]

@@ -165,7 +165,7 @@ def _asked_roles() -> dict[str, Role]:
     return {scope: cast("Role", role)}
 
 
-@blueprint.post("/people/<email>")
+@blueprint.post("/people/<path:email>")
 def change_person(email: str) -> ResponseReturnValue:
     """Give a role, take one, make a new setup link, end all sessions, disable, enable."""
     who = require_server_admin()
