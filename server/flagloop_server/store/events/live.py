@@ -35,11 +35,15 @@ _NONE = -1
 
 
 class Followed(NamedTuple):
-    """Of a stored event what is needed to follow it; `kind` is 0 for an exposure, `units` JSON."""
+    """Of a stored event what is needed to follow it; `kind` is 0 for an exposure, `units` JSON.
+
+    `at` is by the sender's clock, which may be anything, `received` by ours.
+    """
 
     environment: int
     kind: int
     at: int
+    received: int
     name: str
     variant: str | None
     unit: str | None
@@ -136,7 +140,7 @@ class Live:
         first = True
         for row in rows:
             if first:
-                self.since, first = row.at, False
+                self.since, first = row.received, False
             if row.kind == 1:
                 units = json.loads(row.units or "{}")
                 self.happened(row.environment, units, row.name, row.value, row.at)
@@ -197,8 +201,7 @@ class Live:
         with self._lock:
             totals = self._flags.get((environment, flag))
             if totals is None:
-                complete = len(self._flags) < FLAGS
-                return LiveCounts(self.since, {}, 0, {}, complete)
+                return LiveCounts(self.since, {}, 0, {}, not self._full())
             names = [*totals.variants]
             return LiveCounts(
                 since=self.since,
@@ -214,8 +217,12 @@ class Live:
                 complete=totals.complete,
             )
 
+    def _full(self) -> bool:
+        """Whether no other flag can be followed."""
+        return len(self._flags) >= FLAGS or len(self._at) >= self._limit
+
     def _new_flag(self, environment: int, flag: str) -> _Flag:
-        if len(self._flags) >= FLAGS or len(self._at) >= self._limit:
+        if self._full():
             return self._overflow
         made = self._flags[environment, flag] = _Flag(len(self._numbered))
         self._numbered.append(made)

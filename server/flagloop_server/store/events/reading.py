@@ -273,8 +273,8 @@ def followed(connection: sqlite3.Connection, most: int) -> Iterator[Followed]:
     """The newest `most` events, the oldest first, one at a time."""
     last = connection.execute("SELECT max(seq) FROM event").fetchone()[0] or 0
     rows = connection.execute(
-        "SELECT environment_id, kind, at, name, variant, unit, unit_by, value, units FROM event"
-        " WHERE seq > ? ORDER BY seq",
+        "SELECT environment_id, kind, at, received, name, variant, unit, unit_by, value, units"
+        " FROM event WHERE seq > ? ORDER BY seq",
         (last - most,),
     )
     return map(Followed._make, rows)

@@ -7,7 +7,7 @@ import tracemalloc
 import pytest
 
 from flagloop_server.store.events import live as live_module
-from flagloop_server.store.events.live import Live
+from flagloop_server.store.events.live import Followed, Live
 
 
 def test_a_unit_belongs_to_its_first_variant() -> None:
@@ -43,13 +43,22 @@ def test_an_earlier_exposure_that_comes_late_counts_from_then() -> None:
 def test_over_the_limit_counts_say_that_they_are_not_complete() -> None:
     """New units are not followed any more, known ones are."""
     live = Live(0, limit=2)
+    assert live.counts(1, "g").complete
     for unit in ("u-1", "u-2", "u-3"):
         live.exposed(1, ("key", unit), "f", "a", 5)
         live.happened(1, {"key": unit}, "e", None, 6)
     found = live.counts(1, "f")
     assert (found.units, found.complete) == ({"a": 2}, False)
     assert found.events["e"]["a"].units == 2
-    assert live.counts(1, "g").complete
+    live.exposed(1, ("key", "u-1"), "g", "a", 5)
+    assert (live.counts(1, "g").units, live.counts(1, "g").complete) == ({}, False)
+
+
+def test_since_when_is_told_by_the_servers_clock() -> None:
+    """The sender's may be of the year 287396, which no page can write."""
+    live = Live(99)
+    live.rebuild([Followed(1, 0, 2**53, 42, "f", "a", "u", "key", None, None)])
+    assert live.counts(1, "f").since == 42
 
 
 def test_names_of_events_are_bounded() -> None:
