@@ -183,15 +183,25 @@ def serving(folder: Path) -> Iterator[Scene]:
             thread.join(10)
 
 
-def until(test: Callable[[], Any], what: str, seconds: float = 15) -> Any:
-    """The first true answer of `test`; fails after `seconds`."""
+def until(test: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+    """The first true answer of `test`; fails after `seconds`, which only a failure takes.
+
+    A browser refuses an answer between two pages, or about a part that was drawn anew in between:
+    it is asked again then.
+    """
+    from selenium.common.exceptions import WebDriverException
+
     end = time.monotonic() + seconds
+    refusal = ""
     while time.monotonic() < end:
-        found = test()
+        try:
+            found = test()
+        except WebDriverException as error:
+            found, refusal = None, f"; the browser said {error.msg}"
         if found:
             return found
         threading.Event().wait(0.03)
-    raise AssertionError(f"waited {seconds} s for {what}")
+    raise AssertionError(f"waited {seconds} s for {what}{refusal}")
 
 
 def fill(scene: Scene, visitors: int = 400) -> None:

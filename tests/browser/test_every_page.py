@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import accessible
@@ -24,6 +24,28 @@ NO_PAGES = {
     "pages.instances_live",
 }
 """Routes that answer GET with something else than a page of their own."""
+
+LOOKS = ((1280, "light"), (390, "light"), (390, "dark"), (1280, "dark"))
+
+SLOW = {"offline": False, "latency": 40, "downloadThroughput": -1, "uploadThroughput": -1}
+"""A line on which scripts arrive after a page was painted; milliseconds."""
+
+
+@pytest.fixture(scope="module")
+def _fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    import scene as stage
+
+    with stage.serving(tmp_path_factory.mktemp("fresh")) as served:
+        stage.fill(served)
+        served.token = served.session()
+        yield served
+
+
+@pytest.fixture
+def scene(_present: None, request: pytest.FixtureRequest) -> Scene:
+    """A server of its own: what other tests leave is not on these pages."""
+    found: Scene = request.getfixturevalue("_fresh")
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +77,7 @@ def test_every_page_is_walked(scene: Scene, tools: Any) -> None:
 def test_every_page_holds_the_checklist(
     signed_out: Chrome, scene: Scene, tools: Any, axe: Callable[..., list[str]]
 ) -> None:
-    """Heading, state, one primary action, names, contrast, width, stillness; axe in both themes."""
+    """Heading, state, one primary action, names, contrast, width, stillness, and axe."""
     driver = signed_out
     wrong, titles = [], set()
     driver.get_log("browser")
@@ -63,11 +85,12 @@ def test_every_page_holds_the_checklist(
         titles.add(driver.title)
         found = [f"it moves: {one}" for one in driver.execute_async_script(probes.SHIFTS)]
         found += driver.execute_script(probes.HEAD)
-        found += [f"axe: {one}" for one in axe(driver)]
         found += said_in_console(driver, name)
         found += faint(driver, tools)
-        tools.size(driver, 390, 9000)  # nothing sticks over something else
-        found += [f"axe, narrow and dark: {one}" for one in axe(driver)]
+        for width, theme in LOOKS:
+            tools.size(driver, width, 9000)  # nothing sticks over something else
+            tools.scheme(driver, theme)
+            found += [f"axe at {width} {theme}: {one}" for one in axe(driver)]
         found += wide(driver, tools)
         wrong += [f"{name}: {one}" for one in found]
         tools.size(driver, 1280)
@@ -86,13 +109,13 @@ def said_in_console(driver: Chrome, name: str) -> list[str]:
 
 
 def faint(driver: Chrome, tools: Any) -> list[str]:
-    """Names, and contrast where axe does not look; the page is narrow and dark afterwards."""
+    """Names, and contrast where axe does not look."""
     found = []
     backgrounds = set()
     nameless, twice, heads, language = driver.execute_script(probes.NAMED)
     if nameless or twice or heads != 1 or language != "en":
         found.append(f"nameless {nameless}, ids twice {twice}, {heads} h1, {language}")
-    for width, theme in ((1280, "dark"), (390, "light"), (390, "dark")):
+    for width, theme in LOOKS:
         tools.size(driver, width)
         tools.scheme(driver, theme)
         texts, background = driver.execute_script(probes.CONTRAST)
@@ -112,6 +135,24 @@ def wide(driver: Chrome, tools: Any) -> list[str]:
         if over > 0 or beyond:
             found.append(f"{over} px too wide at {width}, {beyond}")
     return found
+
+
+def test_nothing_moves_on_a_phone_while_scripts_are_on_their_way(
+    driver: Chrome, scene: Scene, tools: Any
+) -> None:
+    """What a script brings has its place before, so that no button goes from under a thumb."""
+    tools.size(driver, 390)
+    driver.execute_cdp_cmd("Network.enable", {})
+    driver.execute_cdp_cmd("Network.setCacheDisabled", {"cacheDisabled": True})
+    driver.execute_cdp_cmd("Network.emulateNetworkConditions", SLOW)
+    wrong = []
+    try:
+        for name, address in tools.addresses(scene).items():
+            driver.get(address)
+            wrong += [f"{name}: {one}" for one in driver.execute_async_script(probes.SHIFTS)]
+    finally:
+        driver.execute_cdp_cmd("Network.disable", {})
+    assert not wrong, "\n".join(wrong)
 
 
 def test_a_page_that_moves_is_noticed(driver: Chrome, scene: Scene) -> None:

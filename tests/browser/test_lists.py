@@ -39,14 +39,17 @@ class Hands:
     def click(self, selector: str) -> None:
         """Click the first element of the selector as soon as it is there."""
         self.actions += 1
-        found = self.driver.find_elements
-        self.tools.until(lambda: found(By.CSS_SELECTOR, selector), selector)
-        self.driver.find_element(By.CSS_SELECTOR, selector).click()
+
+        def clicked() -> bool:
+            self.driver.find_element(By.CSS_SELECTOR, selector).click()
+            return True
+
+        self.tools.until(clicked, selector)
 
     def sees(self, text: str) -> None:
         """Wait for the text; looking is no action."""
         say = "return document.readyState === 'complete' && document.body.innerText"
-        self.tools.until(lambda: text in (self.driver.execute_script(say) or ""), text)
+        self.tools.until(lambda: text in (self.driver.execute_script(say) or ""), f"'{text}'")
 
 
 @pytest.fixture
@@ -71,7 +74,7 @@ def test_a_flag_is_found_and_killed_in_three_actions(
     tools.size(person.driver, width)
     person.sees("Flags in production")
     person.type("/", key, Keys.ENTER)
-    person.sees("1 of")
+    person.sees("flags matches.")
     person.click("[data-kill-link]")
     person.sees("at once")
     focused = "return document.activeElement.id"
@@ -104,8 +107,8 @@ def test_chosen_flags_are_archived_together_and_brought_back(
     person.sees("Archived bulk_one, bulk_two.")
     assert "bulk_one" not in scene.app.store.document("production").document.text
     person.click(".note.done button")
-    person.sees("revert")
-    assert scene.app.store.document("production").document.raw == before
+    document = scene.app.store.document
+    tools.until(lambda: document("production").document.raw == before, "both to be back")
 
 
 def test_archiving_needs_no_javascript(scriptless: Chrome, scene: Scene, tools: Any) -> None:
@@ -159,7 +162,7 @@ def test_groups_of_the_navigation_lead_on(
     group = person.driver.find_element(By.CSS_SELECTOR, "nav .group summary")
     group.send_keys(Keys.ENTER)
     link = person.driver.find_element(By.LINK_TEXT, "Layers")
-    assert link.is_displayed()
+    tools.until(link.is_displayed, "the group to open")
     box = link.rect
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= width

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
@@ -27,12 +26,9 @@ def click(driver: Chrome, tools: Any, text: str) -> None:
     path = f"//*[self::button or self::a or self::summary][contains(., '{text}')]"
 
     def clicked() -> bool:
-        try:
-            found = driver.find_element(By.XPATH, path)
-            driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", found)
-            found.click()
-        except (StaleElementReferenceException, WebDriverException):
-            return False
+        found = driver.find_element(By.XPATH, path)
+        driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", found)
+        found.click()
         return True
 
     tools.until(clicked, f"'{text}' to be there")
@@ -44,14 +40,7 @@ def arrive(driver: Chrome, tools: Any, text: str) -> None:
         "return document.readyState === 'complete'"
         " && document.body.textContent.replace(/\\s+/g, ' ').includes(arguments[0])"
     )
-
-    def seen() -> bool:
-        try:
-            return bool(driver.execute_script(script, text))
-        except WebDriverException:
-            return False  # between two pages
-
-    tools.until(seen, f"'{text}' on {driver.current_url}")
+    tools.until(lambda: driver.execute_script(script, text), f"'{text}'")
 
 
 def write(driver: Chrome, selector: str, text: str) -> None:

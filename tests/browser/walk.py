@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import scene as stage
-from selenium.common.exceptions import WebDriverException
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
@@ -95,14 +94,7 @@ def send(driver: Chrome, scene: Scene, name: str) -> None:
     driver.execute_script("window.before = true")
     driver.execute_script(SEND, selector, values)
     ready = "return !window.before && document.readyState === 'complete'"
-
-    def answered() -> bool:
-        try:
-            return bool(driver.execute_script(ready))
-        except WebDriverException:
-            return False  # between two pages
-
-    stage.until(answered, f"the answer to {name}")
+    stage.until(lambda: driver.execute_script(ready), f"the answer to {name}")
 
 
 def endpoint(scene: Scene, address: str) -> str | None:
