@@ -96,7 +96,11 @@ def _give(folder: Path, data: Path) -> None:
 
 def _switch(folder: Path, data: Path, at: int) -> Path | None:
     marker = data / UNFINISHED
-    aside = data / f"replaced-{datetime.fromtimestamp(at / 1000, UTC):%Y%m%dT%H%M%SZ}"
+    name = f"replaced-{datetime.fromtimestamp(at / 1000, UTC):%Y%m%dT%H%M%SZ}"
+    aside, number = data / name, 1
+    while aside.exists():  # what another restore of this second put aside stays as it is
+        number += 1
+        aside = data / f"{name}-{number}"
     if marker.exists():
         aside = data / Path(marker.read_text("utf-8")).name
     _mark(marker, aside.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 from flagloop.document import yamledit
@@ -128,7 +129,7 @@ def _in_items(
 
 def _in_item(document: DocumentText, refs: Collection[Ref], problem: Problem) -> Problem:
     ref = tuple(str(part) for part in problem.path[:2])
-    item = document.items.get((ref[0], ref[1])) if len(ref) == 2 else None
-    if item is None or ref not in refs or problem.line is None:
+    if ref not in refs or ref not in document.items or problem.line is None:
         return problem.at(None)
-    return problem.at(problem.line - document.text.partition(item.text)[0].count("\n"))
+    above = takewhile(lambda chunk: (chunk.section, chunk.key) != ref, document.chunks)
+    return problem.at(problem.line - sum(chunk.text.count("\n") for chunk in above))

@@ -31,6 +31,14 @@ def test_problems_of_an_item_have_lines_of_its_text(pushed: Changes, ana: Actor)
     assert problem.path == ("flags", "new_checkout", "rulse")
 
 
+def test_lines_do_not_depend_on_what_other_items_say(pushed: Changes, ana: Actor) -> None:
+    """Also where the same words stand in an item above."""
+    with pytest.raises(DocumentError) as caught:
+        pushed.apply(change.put_item("production", "flags", "share", "share: 5%\n"), ana, "")
+    (problem,) = caught.value.problems
+    assert (problem.path, problem.line) == (("flags", "share"), 1)
+
+
 def test_an_edit_that_breaks_a_dependent_is_refused(pushed: Changes, ana: Actor) -> None:
     """Changed items and those that refer to them are judged."""
     text = "  staf:\n    when: {plan: pro}\n"
