@@ -101,16 +101,22 @@ def test_no_connection_is_left_open(flags: Any, follow: Any, until: Any, status:
 
 
 def test_a_forgotten_client_ends_its_stream(flags: Any, until: Any) -> None:
-    """Nobody holds it: its thread ends without `close`, also while it waits for news."""
+    """Nobody holds it: its threads end without `close`, also while one waits for news."""
     before = set(threading.enumerate())
     clients = [Client(flags.url, key=KEY)]
-    (thread,) = (one for one in set(threading.enumerate()) - before if one.name == REFRESH)
     until(lambda: clients[0].status()["refresh"]["mode"] == "stream")
     assert clients[0].enabled("a", "u-1")
+    threads = {
+        one.name: one
+        for one in set(threading.enumerate()) - before
+        if one.name in (REFRESH, "flagloop-delivery")
+    }
+    assert len(threads) == 2
     clients.clear()
     gc.collect()
-    thread.join(LONG)
-    assert not thread.is_alive()
+    for thread in threads.values():
+        thread.join(LONG)
+        assert not thread.is_alive()
 
 
 def test_a_client_obeys_at_once_and_closes_at_once(flags: Any, until: Any) -> None:

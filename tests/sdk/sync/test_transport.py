@@ -53,6 +53,17 @@ def test_a_ruleset_is_asked_for_with_key_and_instance(loopback: Any) -> None:
     assert "If-None-Match" not in headers
 
 
+def test_a_long_pause_between_polls_is_told(loopback: Any) -> None:
+    """So that nobody calls a process stale that only pauses; the goodbye says it too."""
+    loopback.raw(b"HTTP/1.1 304 Not Modified\r\n\r\n")
+    transport = quick(loopback.url, interval=90.0)
+    transport.confirm("k3x9.8")
+    transport.farewell(60.0)
+    said = [headers["X-Flagloop-Instance"] for _, _, headers, _ in loopback.seen]
+    assert said[0].endswith("; interval=90")
+    assert said[1] == f"{said[0]}; leaves"
+
+
 def test_an_unchanged_ruleset_is_an_empty_reply(loopback: Any) -> None:
     """A 304 for our ETag has no mapping."""
     loopback.body(b"", 304)
@@ -303,6 +314,14 @@ def test_a_refused_batch_says_why() -> None:
     with pytest.raises(TransportError) as caught:
         quick("http://flags.test").post_events(b'{"events": []}')
     assert (caught.value.status, caught.value.retry_after) == (429, 3.0)
+
+
+@pytest.mark.parametrize("said", [b"{}", b'{"status": "ok"}', b'{"accepted": "all"}'])
+def test_an_answer_that_is_no_receipt_leaves_the_events_here(loopback: Any, said: bytes) -> None:
+    """Of a portal or gateway that answers everything with 200, events would be lost."""
+    loopback.body(said)
+    with pytest.raises(TransportError, match="what it accepted"):
+        quick(loopback.url).post_events(b'{"events": []}')
 
 
 @pytest.mark.parametrize(
