@@ -64,7 +64,7 @@ class Presence:
         seconds = min(timeout, FAREWELL)
         if seconds <= 0:
             return True
-        # On a thread, since an answer may drip, and a proxy look up names without a time limit.
+        # On a thread, since a SOCKS proxy is looked up without a time limit.
         thread = _tell("flagloop-farewell", self._server.farewell, seconds)
         try:
             thread.start()

@@ -134,7 +134,7 @@ class Transport:
         nothing sets a time limit: who never was connected has said nothing that needs a goodbye.
         """
         if self.instance and self._introduced == os.getpid():
-            self._reporting().wire.hurry()
+            self._reporting().wire.hurry(seconds)
             said = f"{introduction(self.instance(), self._interval)}; leaves"
             self._tell({INSTANCE: said}, (seconds, seconds))
 

@@ -59,8 +59,11 @@ class Wire:
                 # Not TLS's own `shutdown`, which takes away what another thread is reading by.
                 socket.socket.shutdown(one, socket.SHUT_RDWR)
 
-    def hurry(self) -> None:
-        """From now on look no name up: connect to where this process was connected last."""
+    def hurry(self, seconds: float) -> None:
+        """From now on wait `seconds` for the head of an answer, and look no name up: connect to
+        where this process was connected last.
+        """
+        self.head = seconds
         self._hurries = True
 
     def look_up(self, host: str, port: int) -> list[Any]:
@@ -116,9 +119,9 @@ class _Answer(http.client.HTTPResponse):
 
     fp: Any
 
-    def __init__(self, seconds: float, *args: Any, **options: Any) -> None:
+    def __init__(self, wire: Wire, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._until = time.monotonic() + seconds
+        self._until = time.monotonic() + wire.head
 
     def begin(self) -> None:
         """Read the head."""
@@ -170,7 +173,7 @@ def _cuttable(kind: type[Any]) -> type[Any]:
             self._wire = wire
             self._stub: socket.socket | None = None
             super().__init__(*args, **options)
-            self.response_class = functools.partial(_Answer, wire.head)
+            self.response_class = functools.partial(_Answer, wire)
 
         def connect(self) -> None:
             try:

@@ -143,6 +143,23 @@ def test_a_head_that_drips_is_given_up(flags: Any) -> None:
     line.close()
 
 
+def test_a_goodbye_waits_for_no_head_that_drips(flags: Any) -> None:
+    """Also on a connection that is there: nobody waits for its end as long as for a poll's."""
+    transport = Transport(flags.url, KEY, lambda: {"id": "i-1"}, timeout=(60.0, 60.0), total=1e6)
+    transport.confirm("k.1")
+
+    def drip(handler: Any) -> None:
+        handler.wfile.write(b"HTTP/1.1 304 Not Modified\r\nX-Slow: ")
+        with contextlib.suppress(OSError):
+            while not flags.released.wait(0.02):
+                handler.wfile.write(b"x")
+
+    flags.place.answer = drip
+    with pytest.raises(TransportError, match="no answer in time"):
+        transport.farewell(0.3)
+    transport.close()
+
+
 def test_a_refusal_that_drips_is_one(flags: Any) -> None:
     """Its status is what counts, and that is there."""
 
