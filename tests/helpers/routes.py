@@ -149,6 +149,7 @@ API_NEEDS = {
     "sections.section": "viewer",
     "questions.compare_environments": "viewer",
     "questions.compare_one": "viewer",
+    "questions.contexts": "editor",
     "questions.decide": "viewer",
     "questions.explain": "viewer",
 }

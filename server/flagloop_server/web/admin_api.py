@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
+import msgspec
 from flask import Blueprint
 from werkzeug.exceptions import BadRequest
 
@@ -41,7 +43,7 @@ class Push(wire.Body, frozen=True):
 class KillReason(wire.Body, frozen=True):
     """Why; more than white space."""
 
-    reason: str = ""
+    reason: Annotated[str, msgspec.Meta(extra_json_schema={"pattern": r"\S"})]
 
 
 class Share(wire.Expecting, frozen=True, kw_only=True):
@@ -62,7 +64,10 @@ class Revert(wire.Forced, frozen=True):
 
 
 class History(wire.SeekingPage, frozen=True):
-    """All revisions, or those of one flag or item, by somebody, of a time; `before` a number."""
+    """All revisions, or those of one flag or item, by somebody, of a time; `before` a number.
+
+    `key` without `section` is any item of that key.
+    """
 
     flag: str | None = None
     section: str | None = None
@@ -195,12 +200,11 @@ def resume(env: str, flag: str, rule: str, who: Identity, body: wire.Reason) -> 
 @operation(blueprint.get, "/revisions", may="view")
 def revisions(env: str, query: History) -> records.Revisions:
     """The history, newest first, of the document or of one flag or item."""
-    section, key = ("flags", query.flag) if query.flag else (query.section, query.key)
-    whole = not (section and key)  # an item has both; empty words of a query ask for nothing
+    section, key = ("flags", query.flag) if query.flag else (query.section or "", query.key)
     rows = application().store.revisions(
         env,
-        section=None if whole else section,
-        key=None if whole else key,
+        section=section if key else None,  # empty words of a query ask for nothing
+        key=key or None,
         limit=query.size,
         before=query.before,
         sought=query.sought,

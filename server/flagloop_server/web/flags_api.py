@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from flask import Blueprint
@@ -171,7 +171,7 @@ class ArchiveFlags(wire.Forced, frozen=True, kw_only=True):
     `expected` says at which revisions they were read: 409 when one is at another.
     """
 
-    flags: list[str]
+    flags: Annotated[list[str], msgspec.Meta(extra_json_schema={"minItems": 1})]
     expected: list[wire.ExpectedItem] = msgspec.field(default_factory=list)
 
 

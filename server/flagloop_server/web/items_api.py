@@ -7,13 +7,14 @@ as one revision. What they would do is asked by `POST .../reports/preview` with 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from flask import Blueprint
 from werkzeug.exceptions import BadRequest
 
-from flagloop_server import changes, proposals, undoing
+from flagloop.errors import ConflictError
+from flagloop_server import changes, promoting, proposals, undoing
 from flagloop_server.changes import Change, find_item
 from flagloop_server.editing import Edited, meanwhile
 from flagloop_server.store import Ref
@@ -131,11 +132,16 @@ class Unarchive(Step, frozen=True, tag="unarchive"):
 
 
 class Promote(Step, frozen=True, tag="promote", rename={"source": "from"}):
-    """Copy an item's text from another environment, without runtime words."""
+    """Copy an item's text from another environment, without runtime words.
+
+    `seen` is the revision of that environment's document that was looked at: 409 when the item was
+    changed there since.
+    """
 
     source: str
     section: str
     key: str
+    seen: wire.Number | None = None
 
 
 class RevertTo(Step, frozen=True, tag="revert"):
@@ -168,16 +174,21 @@ AnyStep: TypeAlias = (
 )
 
 
+Listed: TypeAlias = Annotated[
+    list[AnyStep], msgspec.Meta(extra_json_schema={"minItems": 1, "maxItems": MOST_STEPS})
+]
+
+
 class Plan(wire.Body, frozen=True):
     """Steps, made one after the other and judged together."""
 
-    steps: list[AnyStep]
+    steps: Listed
 
 
 class Steps(wire.Forced, frozen=True, kw_only=True):
     """Steps as one revision; 409 when an item is not at the revision that is expected."""
 
-    steps: list[AnyStep]
+    steps: Listed
     expected: list[wire.ExpectedItem] = msgspec.field(default_factory=list)
 
 
@@ -410,8 +421,13 @@ def _step(env: str, step: AnyStep) -> tuple[Change, Mapping[Ref, int]]:
     match step:
         case Undo(revision):
             return undoing.undo(application().store, env, revision)
-        case Promote(source, section, key):
+        case Promote(source, section, key, seen):
             require("view", source)
+            now = application().store.document(source)
+            if seen is not None and promoting.moved_on(now, seen, [(section, key)]):
+                raise ConflictError(
+                    f"{section}.{key} was changed in {source} since revision {seen}"
+                )
             return changes.promote(source, env, section, key), {}
         case RevertTo(revision, section, key, state) if section and key:
             return changes.revert_item(env, section, key, revision, state=state), {}

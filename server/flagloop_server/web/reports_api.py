@@ -76,6 +76,12 @@ class Comparison(records.Record, frozen=True):
     items: list[ComparedLine]
 
 
+class Sample(wire.Query, frozen=True):
+    """How many (500 at most)."""
+
+    limit: wire.Number = wire.PAGE
+
+
 class Decide(wire.Body, frozen=True, kw_only=True):
     """A context: `{"key": "u-42", "country": "DE"}`; at a past revision or time (epoch ms).
 
@@ -111,6 +117,20 @@ class Decision(records.Record, frozen=True, omit_defaults=True):
     message: str | None = None
     error: str | None = None
     missing_unit: bool = False
+
+
+class Recorded(records.Record, frozen=True):
+    """A context that an application asked about, with what `recording` keeps of it."""
+
+    at: int
+    context: dict[str, Any]
+
+
+class Contexts(records.Record, frozen=True):
+    """Recorded contexts, the newest first: a sample that previews are judged by."""
+
+    environment: str
+    contexts: list[Recorded]
 
 
 class UnitPosition(records.Record, frozen=True):
@@ -181,6 +201,15 @@ def compare_one(env: str, section: str, key: str, query: WithItem) -> ComparedTe
     if found is None:
         raise NotFoundError(f"no {section}.{key} in {env}, nor in {query.other}")
     return ComparedTexts(**_compared(found), here=found.left, there=found.right)
+
+
+@operation(blueprint.get, "/reports/contexts", may="edit")
+def contexts(env: str, query: Sample) -> Contexts:
+    """Contexts that applications asked about: a sample, for editors, to try changes on."""
+    app = application()
+    limit = min(query.limit or wire.PAGE, wire.LARGEST_PAGE)
+    rows = app.events.contexts(app.store.environment(env).id, limit)
+    return Contexts(env, [Recorded(one.at, dict(one.context)) for one in rows])
 
 
 @operation(blueprint.post, "/reports/decide", may="view")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from flask import Blueprint
+from msgspec import UNSET, UnsetType
 
+from flagloop.document.definition import Metric
 from flagloop.document.percent import format_percent
 from flagloop.errors import NotFoundError
 from flagloop_server import sections
 from flagloop_server.definitions import definitions
 from flagloop_server.promoting import promotion
+from flagloop_server.store.events import EventUsage
 from flagloop_server.web import application, records, wire
 from flagloop_server.web.identity import require
 from flagloop_server.web.rest import operation
@@ -41,14 +45,26 @@ class Use(records.Record, frozen=True):
     rule: str | None
 
 
+class Came(records.Record, frozen=True):
+    """Events of a metric: `hours` are the last 24, oldest first; the last came at `last_at`."""
+
+    event: str
+    hours: list[int]
+    last_at: int | None
+
+
 class SectionItem(records.Record, frozen=True):
-    """One item in a sentence, with who uses it and the revision that changed it last."""
+    """One item in a sentence, with who uses it and the revision that changed it last.
+
+    `came` is told of a metric.
+    """
 
     key: str
     sentence: str
     description: str
     revision: int
     uses: list[Use]
+    came: Came | UnsetType = UNSET
 
 
 class SectionItems(records.Record, frozen=True):
@@ -106,17 +122,20 @@ def section(env: str, section: str, query: Search) -> SectionItems:
     if section not in sections.SECTIONS:
         known = ", ".join(sections.SECTIONS)
         raise NotFoundError(f"no section '{section}' in words; there are {known}")
-    stored = application().store.document(env)
+    app = application()
+    stored = app.store.document(env)
     parsed = definitions(stored)
     used = sections.uses(parsed)
     rows = sections.item_rows(parsed, section, used, stored.item_revisions)
     shown = sections.search(rows, query.q)
+    events = {row.item.event for row in shown if isinstance(row.item, Metric)}
+    came = app.events.event_usage(app.store.environment(env).id, events)
     return SectionItems(
         environment=env,
         section=section,
         revision=stored.revision,
         summary=sections.summary(section, rows),
-        items=[_item(row) for row in shown],
+        items=[_item(row, came) for row in shown],
     )
 
 
@@ -160,13 +179,15 @@ def promotable(env: str, query: From) -> Promotable:
     )
 
 
-def _item(row: sections.ItemRow) -> SectionItem:
+def _item(row: sections.ItemRow, came: Mapping[str, EventUsage]) -> SectionItem:
+    event = row.item.event if isinstance(row.item, Metric) else None
     return SectionItem(
         key=row.key,
         sentence=row.words,
         description=row.item.description,
         revision=row.revision,
         uses=[Use(one.section, one.key, one.role, one.rule) for one in row.uses],
+        came=UNSET if event is None else Came(event, list(came[event].hours), came[event].last_ms),
     )
 
 

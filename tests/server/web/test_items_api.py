@@ -277,6 +277,22 @@ def test_a_flag_is_promoted_after_a_look(shop: Any) -> None:
     assert "requires: {banner: on}" in shop("GET", f"{place}/items/flags/leaf")[1]["text"]
 
 
+def test_a_flag_that_was_changed_at_home_since_is_not_promoted(shop: Any) -> None:
+    """What was previewed is what comes along; another change there is no conflict."""
+    step = {"do": "promote", "from": "production", "section": "flags", "key": "banner", "seen": 2}
+    shop("POST", f"{PRODUCTION}/flags/leaf/kill", {"reason": "r"})
+    place = "/environments/development/changes"
+    shop("POST", f"{PRODUCTION}/flags/banner/rules/canary/share", {"share": "7%"})
+    status, answer = shop("POST", place, {"steps": [step]})
+    assert (status, "flags.banner was changed in production" in answer["error"]["message"]) == (
+        409,
+        True,
+    )
+    step["seen"] = 4
+    shop("POST", f"{PRODUCTION}/flags/leaf/restore")
+    assert shop("POST", place, {"steps": [step]})[0] == 200
+
+
 @pytest.mark.parametrize(
     "step",
     [

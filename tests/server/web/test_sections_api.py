@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from flagloop_server import changes as change
-from flagloop_server.store import SYSTEM
+from flagloop_server.store import SYSTEM, now_ms
+from flagloop_server.store.events import decode_batch
 
 PRODUCTION = "/environments/production"
 DEVELOPMENT = "/environments/development"
@@ -52,6 +54,22 @@ def test_items_of_a_section_say_what_they_mean_and_who_uses_them(shop: Any) -> N
     assert [one["key"] for one in found["items"]] == ["staff"]
     status, answer = shop("GET", f"{PRODUCTION}/sections/flags")
     assert (status, "segments, metrics" in answer["error"]["message"]) == (404, True)
+
+
+def test_a_metric_tells_whether_its_events_come(shop: Any) -> None:
+    """By hour and when the last one came; other items have no such word."""
+    metric = {"text": "sign_up: {event: joined, better: higher}\n"}
+    shop("PUT", f"{PRODUCTION}/items/metrics/sign_up", metric)
+    path = f"{PRODUCTION}/sections/metrics"
+    (before,) = shop("GET", path)[1]["items"]
+    assert before["came"] == {"event": "joined", "hours": [0] * 24, "last_at": None}
+    sent = {"events": [{"type": "event", "event": "joined", "unit": "u-1"}]}
+    batch = decode_batch(json.dumps(sent).encode())
+    place = shop.app.store.environment("production").id
+    shop.app.events.submit(place, 1, now_ms(), batch).result(10)
+    (after,) = shop("GET", path)[1]["items"]
+    assert (sum(after["came"]["hours"]), after["came"]["last_at"] is not None) == (1, True)
+    assert "came" not in shop("GET", f"{PRODUCTION}/sections/layers")[1]["items"][0]
 
 
 def test_a_layer_tells_who_holds_which_range(shop: Any) -> None:
