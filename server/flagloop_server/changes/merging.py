@@ -19,7 +19,7 @@ from flagloop.document.yamlfile import DocumentText, parse
 from flagloop.errors import NotFoundError
 from flagloop_server.changes.change import Change, Draft, Scene, find_item
 from flagloop_server.changes.items import check_environment
-from flagloop_server.store import Ref
+from flagloop_server.store import Ref, RevisionRow
 
 
 def push(
@@ -183,11 +183,14 @@ def _pushed(
 def _undone(scene: Scene, merged: Merge) -> list[dict[str, Any]]:
     """What a merge makes of items whose present text is somebody else's."""
     undone = []
+    rows: dict[int, RevisionRow] = {}
     for section, key in (*merged.taken, *merged.removed):
         number = scene.stored.item_revisions.get((section, key))
         if (section, key) not in scene.document.items or number is None:
             continue
-        row = scene.library.revision(scene.stored.environment, number)
+        row = rows.get(number)
+        if row is None:  # often one revision wrote them all, and its row names each of them
+            row = rows[number] = scene.library.revision(scene.stored.environment, number)
         if row.actor != scene.actor:
             said = {"revision": number, "actor": row.actor.name, "action": row.action}
             undone.append({"section": section, "key": key, **said})
