@@ -26,11 +26,11 @@ def test_a_hint_costs_little_among_very_many_names() -> None:
     import difflib
 
     known = [f"team_{n}_checkout_button" for n in range(5_000)]
-    began = time.process_time()
+    began = time.thread_time()
     did_you_mean("team_77_checkout_buton", known)
-    hint = time.process_time()
+    hint = time.thread_time()
     difflib.get_close_matches("team_77_checkout_buton", known, n=1)
-    assert hint - began < (time.process_time() - hint) / 3
+    assert hint - began < (time.thread_time() - hint) / 3
 
 
 def test_only_the_first_words_of_a_document_get_a_hint() -> None:

@@ -216,14 +216,14 @@ def test_a_document_of_unknown_references_is_looked_at_in_time(look: str) -> Non
         "segments": {name: {"when": {"plan": "pro"}} for name in names},
         "flags": flags,
     }
-    began = time.process_time()
+    began = time.thread_time()
     if look == "validate":
         problems = validate(mapping)
     elif look == "validate_items":
         problems = validate_items(mapping, {("flags", key) for key in flags})
     else:
         problems = Ruleset(mapping).problems()
-    assert time.process_time() - began < 5
+    assert time.thread_time() - began < 20  # with a hint for each it takes a quarter of an hour
     assert len(problems) == len(names)
     hints = [problem.hint for problem in problems if "did you mean" in (problem.hint or "")]
     assert hints == [f"did you mean '{name}'?" for name in names[: len(hints)]]
