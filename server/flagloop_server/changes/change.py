@@ -33,8 +33,11 @@ class Library(Protocol):
     def own_base(self, env: str, source: str) -> DocumentText | None:
         """The text that `source` sent last without a base."""
 
-    def archived_flags(self, env: str) -> Sequence[ArchivedFlag]:
-        """The flags that left the document."""
+    def archived_flag(self, env: str, key: str) -> ArchivedFlag | None:
+        """A flag that left the document."""
+
+    def reserved(self, env: str, flags: Iterable[str]) -> Sequence[str]:
+        """Which of these keys belong to archived flags."""
 
     def revision(self, env: str, number: int) -> RevisionRow:
         """One revision of the history."""

@@ -103,11 +103,11 @@ def unarchive_flag(env: str, flag: str) -> Change:
     """Bring an archived flag back with the text it had."""
 
     def draft(scene: Scene) -> Draft:
-        for archived in scene.library.archived_flags(env):
-            if archived.key == flag:
-                edit = yamledit.put_item_text(scene.document, "flags", flag, archived.text)
-                return Draft(edit.document, unarchived=(flag,))
-        raise NotFoundError(f"no archived flag '{flag}' in {env}")
+        archived = scene.library.archived_flag(env, flag)
+        if archived is None:
+            raise NotFoundError(f"no archived flag '{flag}' in {env}")
+        edit = yamledit.put_item_text(scene.document, "flags", flag, archived.text)
+        return Draft(edit.document, unarchived=(flag,))
 
     return Change(env, "unarchive", flag, draft)
 

@@ -218,11 +218,8 @@ def _plain_text(document: DocumentText, ref: Ref, mapping: Any) -> str:
 
 
 def _archived(scene: Scene, keys: Iterable[str]) -> tuple[str, ...]:
-    wanted = {key for key in keys if ("flags", key) not in scene.document.items}
-    if not wanted:
-        return ()
-    rows = scene.library.archived_flags(scene.stored.environment)
-    return tuple(row.key for row in rows if row.key in wanted)
+    wanted = [key for key in keys if ("flags", key) not in scene.document.items]
+    return tuple(scene.library.reserved(scene.stored.environment, wanted))
 
 
 def _kept(ref: Ref, path: Path) -> str:

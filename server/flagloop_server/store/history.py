@@ -166,6 +166,16 @@ class History:
             )
             return [_archived_flag(row) for row in rows]
 
+    def archived_flag(self, key: str, flag: str) -> ArchivedFlag | None:
+        """One flag that left the document of an environment; None if it did not."""
+        with self._file.snapshot() as connection:
+            environment = environments.find(connection, key)
+            row = connection.execute(
+                "SELECT * FROM archived_flag WHERE environment_id = ? AND key = ?",
+                (environment.id, flag),
+            ).fetchone()
+            return None if row is None else _archived_flag(row)
+
     def archive_page(
         self, key: str, text: str, *, start: int, limit: int
     ) -> tuple[int, list[ArchivedFlag]]:

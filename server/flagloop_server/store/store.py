@@ -180,6 +180,10 @@ class Store:
         """The flags that left the document; their keys stay reserved."""
         return self._history.archived_flags(env)
 
+    def archived_flag(self, env: str, key: str) -> ArchivedFlag | None:
+        """One of them; None if there is none of that key."""
+        return self._history.archived_flag(env, key)
+
     def archive_page(
         self, env: str, text: str, *, start: int, limit: int
     ) -> tuple[int, list[ArchivedFlag]]:

@@ -154,6 +154,8 @@ def test_an_archived_flag_leaves_the_document_and_keeps_its_key(
     done = pushed.apply(change.archive_flag("production", "cta_color"), ana, "shipped")
     assert ("flags", "cta_color") not in done.document.document.items
     (kept,) = store.archived_flags("production")
+    assert store.archived_flag("production", kept.key) == kept
+    assert store.archived_flag("production", "new_checkout") is None
     assert (kept.key, kept.text, kept.mapping) == ("cta_color", before.text, before.mapping)
     assert (kept.actor, kept.reason, kept.revision) == (ana, "shipped", 3)
     with pytest.raises(DocumentError, match="its key stays reserved"):
