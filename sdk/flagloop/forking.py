@@ -2,10 +2,12 @@
 
 Before a fork every `Forkable` takes its locks, so that no thread is in the middle of something
 that the child would find half done; the parent releases them, the child makes them anew.
+The lock of `logging` is taken after these: a thread that holds one of them may log.
 """
 
 from __future__ import annotations
 
+import logging  # noqa: F401 - before the hook below: what is registered last is called first
 import os
 import threading
 from weakref import WeakSet

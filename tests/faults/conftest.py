@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -20,6 +19,7 @@ import pytest
 import requests
 
 from flagloop import Client
+from helpers import patience
 from helpers.application import Application
 from helpers.loopback import Request, serving
 from helpers.loopback import plainly as respond
@@ -101,7 +101,7 @@ def hang(stage: Stage, handler: Request) -> None:
     """No answer as long as the test runs."""
     handler.close_connection = True
     stage.hanging.set()
-    stage.release.wait(60)
+    stage.release.wait(600)
 
 
 def cut(stage: Stage, handler: Request) -> None:
@@ -181,14 +181,10 @@ def connect(stage: Any) -> Iterator[Callable[..., Client]]:
 
 @pytest.fixture
 def until() -> Callable[[Callable[[], Any]], None]:
-    """`until(condition)`: wait for what another thread is to do, ten seconds at most."""
+    """`until(condition)`: wait for what another thread is to do."""
 
     def wait(condition: Callable[[], Any]) -> None:
-        end = time.monotonic() + 10
-        pause = threading.Event()
-        while not condition():
-            assert time.monotonic() < end, "it did not come true within ten seconds"
-            pause.wait(0.005)
+        assert patience.until(condition), "it did not come true"
 
     return wait
 
@@ -253,15 +249,12 @@ class Site:
         return found
 
     def exposures(self, expected: int) -> list[str]:
-        """The units of all exposures, sorted, once there are so many or ten seconds are over.
+        """The units of all exposures, sorted, once there are so many or it takes too long.
 
         A program may end while the server, on a slow disk, still writes what it got from it.
         """
-        end = time.monotonic() + 10
-        pause = threading.Event()
-        while len(rows := self.stored(0)) < expected and time.monotonic() < end:
-            pause.wait(0.05)
-        return sorted(row.unit for row in rows)
+        patience.until(lambda: len(self.stored(0)) >= expected)
+        return sorted(row.unit for row in self.stored(0))
 
     def end(self) -> None:
         """End what still runs."""
@@ -312,7 +305,7 @@ def application(real: Real) -> Iterator[Callable[..., Application]]:
 
     def make(url: str = real.url, *, streams: bool = True, **options: Any) -> Application:
         made.append(Application(url, real.key, **options))
-        assert not streams or made[-1]("all_have", None, "stream", 20) is not None
+        assert not streams or made[-1]("all_have", None, "stream", 60) is not None
         return made[-1]
 
     yield make

@@ -45,7 +45,7 @@ class Load(threading.Thread):
     def _round(self, session: requests.Session) -> None:
         text = f"{FLAGS}  n{self.done}: {{}}\n"
         answer = session.post(
-            f"{self._place}/push", json={"text": text}, headers=self._admin, timeout=10
+            f"{self._place}/push", json={"text": text}, headers=self._admin, timeout=60
         )
         answer.raise_for_status()
         lineage = session.get(f"{self._place}/document", headers=self._admin, timeout=60).json()
@@ -62,7 +62,7 @@ class Load(threading.Thread):
 def flagloop(*words: str) -> Any:
     """Run a command that prints JSON."""
     command = [sys.executable, "-m", "flagloop", *words, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -136,7 +136,7 @@ cli(sys.argv[2:])
 def on_a_full_disk(size: int, *words: str) -> subprocess.CompletedProcess[str]:
     """Run a command whose files may have only so many bytes."""
     command = [sys.executable, "-c", FULL, str(size), *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
 
 
 def test_a_full_disk_costs_neither_the_former_backup_nor_the_data(tmp_path: Path) -> None:

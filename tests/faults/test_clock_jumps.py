@@ -50,7 +50,7 @@ def obeys(real: Real, one: Any, number: int) -> None:
     for change in (real.kill_flag, real.restore_flag):
         assert one("all_have", change(), "stream", SOON) is not None, one("status")
     assert set(one("decide", f"jump{number}", 40)) == {"on", "off"}
-    assert one("flush", 10), one("status")
+    assert one("flush", 60), one("status")
     status = one("status")
     assert status["problem"] is None
     assert status["age"] >= 0
@@ -106,7 +106,7 @@ def test_the_clock_of_a_server_jumps(
     real = Real(tmp_path / "data", start_server)
     one = Application(real.url, real.key, env=outside)
     try:
-        assert one("all_have", None, "stream", 20) is not None
+        assert one("all_have", None, "stream", 60) is not None
         for number, seconds in enumerate(JUMPS):
             clock.jump(seconds)
             obeys(real, one, number)

@@ -60,7 +60,7 @@ def attack(address: tuple[str, int], key: str, name: str) -> int:
     """Post one of the bodies; the status, or 0 where the server hung up on the sender."""
     head, body, _ = ATTACKS[name]
     packed = GZIP if "Length" in head and name != "30 MB" else ""
-    with socket.create_connection(address, timeout=30) as connection:
+    with socket.create_connection(address, timeout=60) as connection:
         try:
             connection.sendall(
                 "POST /api/v1/events HTTP/1.1\r\nHost: flagloop\r\n"

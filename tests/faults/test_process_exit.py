@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from helpers.patience import Stopwatch
+
 PROGRAM = """
 import os
 import signal
@@ -30,7 +32,7 @@ def decide(unit):
     return client.variant("half", unit)
 
 def until(condition):
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end, client.status()
         pause.wait(0.01)
@@ -39,7 +41,7 @@ def until(condition):
 
 def finished(program: Any) -> tuple[int, str, str]:
     """Exit code, output and complaints."""
-    said, complaint = program.communicate(timeout=60)
+    said, complaint = program.communicate(timeout=180)
     return program.returncode, said, complaint
 
 
@@ -168,11 +170,13 @@ def test_a_program_ends_in_time_without_its_server(
         program.stdin.write("go\n")
         program.stdin.flush()
         if program is abrupt:
-            assert program.wait(1.0) == 4
-    began = time.monotonic()
+            watch = Stopwatch()
+            assert program.wait(60) == 4
+            assert watch.seconds < 1
+    watch = Stopwatch()
     for name, (_, expected, own) in ENDS.items():
         code, said, complaint = finished(programs[name])
-        assert time.monotonic() - began < 3.5, name
+        assert watch.seconds < 3.5, name
         assert (code, said) == (expected, ""), name
         lines = [line for line in complaint.splitlines() if not line.startswith("flagloop: ")]
         assert (lines[-1] if lines else "") == own, complaint
@@ -215,10 +219,10 @@ def test_ctrl_c_ends_the_wait_at_the_end(start_server: Any, new_site: Any, tmp_p
     program = new_site(server).start(PROGRAM + IMPATIENT, stdin=subprocess.PIPE)
     assert program.stdout.readline() == "ready\n"
     server.process.send_signal(signal.SIGSTOP)
-    began = time.monotonic()
+    watch = Stopwatch()
     said, complaint = program.communicate("go\n", timeout=60)
     assert (program.returncode, said, complaint) == (0, "", "")
-    assert time.monotonic() - began < 1.5
+    assert watch.seconds < 1.5
 
 
 TICKS = """
@@ -253,9 +257,11 @@ def test_an_abrupt_end_loses_at_most_the_last_second(
         assert program.stdout.readline() == "ready\n"
     if gone:
         server.process.send_signal(gone)
+    watch = Stopwatch()
     ended = {name: float(programs[name].stdout.readline()) for name in ("exits", "exits-later")}
     programs["killed"].kill()
     ended["killed"] = time.time()
+    busy = watch.passed - watch.seconds
     if gone == signal.SIGKILL:
         start_server(server.data, "--port", server.url.rpartition(":")[2])
     elif gone:
@@ -268,4 +274,4 @@ def test_an_abrupt_end_loses_at_most_the_last_second(
         times = sorted(row.at / 1000 for row in rows)
         # A machine that is busy with other things is late with everything.
         late = max(after - before for before, after in pairwise(times))
-        assert end - times[-1] < 1.0 + late
+        assert end - times[-1] < 1.0 + late + busy

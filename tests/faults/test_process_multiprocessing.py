@@ -22,10 +22,12 @@ PROGRAM = """
 import multiprocessing
 import sys
 import threading
+import time
 from concurrent.futures import ProcessPoolExecutor
 
 from flagloop import Client
 
+pause = threading.Event()
 client = Client()  # also in children that import this file anew
 
 def decide(unit):
@@ -92,7 +94,7 @@ if __name__ == "__main__":
 def test_children_deliver_what_they_decided(site: Any, method: str, preload: bool) -> None:
     """Each exposure once, although most such children end by `os._exit` and run no `atexit`."""
     program = site.start(PROGRAM + ENDS, method, *["preload"] * preload)
-    said, complaint = program.communicate(timeout=90)
+    said, complaint = program.communicate(timeout=180)
     assert (program.returncode, complaint) == (0, "")
     assert sorted(said.split()) == ["0", "0", "0", "0", "0", "3"]
     functions = ["decide", "decide_and_fail", "decide_on_a_thread_that_outlives_the_function"]
@@ -105,13 +107,16 @@ def test_children_deliver_what_they_decided(site: Any, method: str, preload: boo
 OBEYS = """
 def obey(method):
     decide("u")
+    until(lambda: client.status()["refresh"]["mode"] == "stream")
     print("serving", flush=True)
-    pause = threading.Event()
-    for _ in range(500):
-        if client.decide("half", "u").reason == "DISABLED":
-            return
+    until(lambda: client.decide("half", "u").reason == "DISABLED")
+    assert client.status()["refresh"]["mode"] == "stream", client.status()
+
+def until(condition):
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, client.status()
         pause.wait(0.01)
-    sys.exit(f"{method}: {client.status()}")
 
 if __name__ == "__main__":
     decide("u")
@@ -131,6 +136,6 @@ def test_children_obey_a_kill(site: Any) -> None:
     for _ in methods:
         assert program.stdout.readline() == "serving\n"
     site.rest("flags/half/kill", reason="test")
-    said, complaint = program.communicate(timeout=60)
+    said, complaint = program.communicate(timeout=180)
     assert (program.returncode, complaint) == (0, "")
     assert said.split() == ["0"] * len(methods)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from flagloop import Client
 from helpers.application import Application
+from helpers.patience import Stopwatch
 from helpers.proxy import Proxy
 from helpers.real import Real
 
@@ -60,7 +60,7 @@ def once(real: Real, client: Client, units: int) -> None:
     """What was decided behind the proxy is stored, each once."""
     found = [client.variant("half", f"u-{n}") for n in range(units)]
     assert set(found) == {"on", "off"}
-    assert client.flush(20)
+    assert client.flush(60)
     stored = Counter(row["unit"] for row in real.stored() if row["unit"].startswith("u-"))
     # The exposure of the kill switch's rule that serves everybody is none.
     assert stored == {f"u-{n}": 1 for n in range(units)}
@@ -132,9 +132,9 @@ def test_a_path_that_breaks_is_found_again_at_once(
     for change in (real.kill_flag, real.restore_flag, real.kill_flag):
         proxy.cut()
         newest = change()
-        began = time.monotonic()
+        watch = Stopwatch()
         until(lambda newest=newest: one.status()["revision"] == newest)
-        assert time.monotonic() - began < 5
+        assert watch.seconds < 5
     once(real, one, 50)
 
 
@@ -149,10 +149,10 @@ def test_silent_breaks_last_at_most_35_seconds(
     standing = Real(tmp_path / "standing", start_server)
     beside = Application(standing.url, standing.key)
     try:
-        assert beside("all_have", None, "stream", 20) is not None
+        assert beside("all_have", None, "stream", 60) is not None
         standing.server.process.send_signal(signal.SIGSTOP)
         proxy.vanish()
-        began = time.monotonic()
+        watch = Stopwatch()
         newest = real.kill_flag()
         behind("decide", "silent", 50)
         behind.begin("all_have", newest, "stream", SILENT)
@@ -161,8 +161,8 @@ def test_silent_breaks_last_at_most_35_seconds(
         stood = standing.kill_flag()
         assert beside("all_have", stood, "stream", SILENT - 27.0) is not None, beside("status")
         assert behind.answer() is not None, behind("status")
-        assert time.monotonic() - began < SILENT
-        assert behind("flush", 10)
+        assert watch.seconds < SILENT
+        assert behind("flush", 60)
         units = [row["unit"] for row in real.stored() if row["kind"] == 0]
         assert sorted(units) == sorted(f"silent-{n}" for n in range(50))
     finally:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import socket
 import stat
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 
 from flagloop import Client
+from helpers.patience import Stopwatch
 
 KEY = "fl_srv_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 FAULTS = [
@@ -45,7 +45,7 @@ def test_all_is_well(stage: Any, connect: Any, until: Any) -> None:
     assert len(stage.exposures) == 1
     status = client.status()
     assert (status["origin"], status["revision"], status["problem"]) == ("server", "s.2", None)
-    assert status["age"] < 10
+    assert status["age"] < 60
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -88,32 +88,32 @@ def test_a_fault_from_the_start_leaves_the_defaults(
 def test_a_server_that_hangs_holds_up_nothing(stage: Any, connect: Any, hanging: Any) -> None:
     """Neither the constructor nor a verb nor `close` waits for it longer than it says."""
     stage.ruleset = hanging
-    began = time.monotonic()
+    watch = Stopwatch()
     client = connect()
     assert client.variant("color", "u-1", "mine") == "mine"
     client.decide_all("u-1")
     client.track("click", "u-1")
     status = client.status()
-    assert time.monotonic() - began < 1
+    assert watch.seconds < 1
     assert status["problem"] == "definitions: none yet"
     assert stage.hanging.wait(60)
     assert not client.wait(0.05)
     # Its events are delivered although the other thread still sits in a request.
-    began = time.monotonic()
-    assert client.close(0.5)
-    assert time.monotonic() - began < 2
+    watch = Stopwatch()
+    assert client.close(60)
+    assert watch.seconds < 2
     assert stage.counted == 1
 
 
 def test_a_port_that_accepts_and_says_nothing_holds_up_nothing() -> None:
     """A listener that nobody serves: the connection stands, no byte ever comes."""
     with socket.create_server(("127.0.0.1", 0), backlog=8) as deaf:
-        began = time.monotonic()
+        watch = Stopwatch()
         client = Client(f"http://127.0.0.1:{deaf.getsockname()[1]}", key=KEY)
         assert client.value("color", "u-1", "blue") == "blue"
-        assert time.monotonic() - began < 1
+        assert watch.seconds < 1
         client.close(0.1)
-        assert time.monotonic() - began < 2
+        assert watch.seconds < 2
 
 
 def test_nobody_at_the_port(until: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -15,8 +16,9 @@ import pytest
 pytest.importorskip("fcntl")
 
 PROGRAM = """
-import os, sys, threading, time
+import os, sys, threading
 import flagloop
+from helpers import patience
 
 def client(**options):
     return flagloop.Client(sys.argv[1], key="fl_srv_x", spool=sys.argv[2], **options)
@@ -24,11 +26,8 @@ def client(**options):
 def spool():
     return one.status()["delivery"]["spool"]
 
-def until(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, one.status()["delivery"]
-        pause.wait(0.02)
+def until(condition, seconds=None):
+    assert patience.until(condition, seconds), one.status()["delivery"]
 
 def track(start, stop):
     for n in range(start, stop):
@@ -46,8 +45,9 @@ one.close(5)
 class Machine:
     """Runs programs that share a folder and a server."""
 
-    def __init__(self, stage: Any, folder: Path) -> None:
+    def __init__(self, stage: Any, folder: Path, root: Path) -> None:
         self.stage = stage
+        self._tests = root / "tests"
         self.folder = folder
         self._good = stage.events
         self._running: list[subprocess.Popen[str]] = []
@@ -61,6 +61,7 @@ class Machine:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env={**os.environ, "PYTHONPATH": str(self._tests)},
         )
         self._running.append(program)
         return program
@@ -68,7 +69,7 @@ class Machine:
     def run(self, code: str) -> str:
         """What such a program prints until it ends by itself, with code 0."""
         program = self.start(code)
-        said, complaint = program.communicate(timeout=60)
+        said, complaint = program.communicate(timeout=180)
         assert program.returncode == 0, complaint
         return said
 
@@ -82,7 +83,7 @@ class Machine:
         else:
             pytest.fail(str(program.stderr and program.stderr.read()))
         program.send_signal(signal.SIGKILL)
-        program.communicate(timeout=60)
+        program.communicate(timeout=180)
 
     def down(self, answer: Any) -> None:
         """From now on the server answers that to events."""
@@ -106,9 +107,9 @@ class Machine:
 
 
 @pytest.fixture
-def machine(stage: Any, tmp_path: Path) -> Iterator[Machine]:
+def machine(stage: Any, tmp_path: Path, root: Path) -> Iterator[Machine]:
     """A folder for the spool and a server."""
-    machine = Machine(stage, tmp_path / "spool")
+    machine = Machine(stage, tmp_path / "spool", root)
     yield machine
     machine.end()
 
@@ -187,9 +188,9 @@ def test_a_program_that_ends_leaves_everything_on_disk(machine: Machine, away: A
 track(0, 100)
 until(lambda: one.status()["delivery"]["failures"])
 track(100, 1000)
-began = time.monotonic()
+watch = patience.Stopwatch()
 one.close()
-print(time.monotonic() - began)
+print(watch.seconds)
 """
     )
     assert float(said) < 1.5
@@ -261,8 +262,8 @@ def test_two_living_processes_share_a_folder(machine: Machine, away: Any) -> Non
 track(0, 10)
 until(lambda: spool()["events"] == 10)
 print("spooled", flush=True)
-until(lambda: os.path.exists(sys.argv[2] + ".go"), 60)
-until(lambda: one.flush(1) and one.status()["delivery"]["sent"] == 30, 40)
+until(lambda: os.path.exists(sys.argv[2] + ".go"))
+until(lambda: one.flush(1) and one.status()["delivery"]["sent"] == 30)
 one.close(5)
 """
     )
@@ -280,7 +281,7 @@ pause.wait(60)
     assert len(list(machine.folder.glob("*.spool"))) == 2
     machine.up()
     machine.folder.with_suffix(".go").touch()
-    _, complaint = living.communicate(timeout=60)
+    _, complaint = living.communicate(timeout=180)
     assert living.returncode == 0, complaint
     assert machine.units() == list(range(30))
     assert list(machine.folder.iterdir()) == []
@@ -312,12 +313,12 @@ def test_a_full_disk_leaves_the_memory_queue(machine: Machine, away: Any) -> Non
     machine.down(away)
     program = machine.start(
         FULL.format(limit="resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, -1))")
-        + "until(lambda: one.flush(1), 40)\nassert one.status()['delivery']['lost'] == {}\n"
+        + "until(lambda: one.flush(1))\nassert one.status()['delivery']['lost'] == {}\n"
     )
     assert program.stdout is not None
     line = program.stdout.readline()
     machine.up()
-    _, complaint = program.communicate(timeout=60)
+    _, complaint = program.communicate(timeout=180)
     assert program.returncode == 0, complaint
     assert machine.units() == list(range(int(line)))
 

@@ -9,11 +9,12 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from flagloop import Client
+from helpers.patience import Stopwatch, until
 
 
 class Application:
@@ -29,7 +30,8 @@ class Application:
         **options: Any,
     ) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, __file__, url, key, str(clients), json.dumps(options)],
+            [sys.executable, "-m", __name__, url, key, str(clients), json.dumps(options)],
+            cwd=Path(__file__).parents[1],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -87,13 +89,13 @@ class Program:
 
     def all_have(self, revision: str | None, mode: str, seconds: float) -> float | None:
         """Seconds until every client has the revision, if one is named, in that mode."""
-        began = time.monotonic()
-        while (passed := time.monotonic() - began) < seconds:
+        watch = Stopwatch()
+
+        def have() -> bool:
             found = zip(self.revisions(), self.modes(), strict=True)
-            if all(revision in (None, one) and mode == way for one, way in found):
-                return passed
-            time.sleep(0.02)
-        return None
+            return all(revision in (None, one) and mode == way for one, way in found)
+
+        return watch.passed if until(have, seconds) else None
 
     def decide(self, prefix: str, number: int) -> list[Any]:
         """What so many new units get, each with an exposure and an event."""
@@ -127,7 +129,7 @@ class Program:
 
     def close(self) -> bool:
         """Whether everything was delivered at the end."""
-        closed = [client.close(10) for client in self.clients]
+        closed = [client.close(60) for client in self.clients]
         return all(closed)
 
 

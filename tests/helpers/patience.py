@@ -21,10 +21,10 @@ def stalled() -> float:
     for a disk; where the system keeps no book of that, two of three are taken for such.
     """
     try:
-        texts = [(PRESSURE / kind).read_text("ascii") for kind in ("cpu", "io")]
+        texts = [(PRESSURE / kind).read_bytes() for kind in ("cpu", "io")]
     except OSError:
         return time.monotonic() * 2 / 3
-    found = re.findall(r"^some .* total=(\d+)$", "".join(texts), re.M)
+    found = re.findall(rb"^some .* total=(\d+)$", b"".join(texts), re.M)
     return sum(map(int, found)) / 1e6
 
 

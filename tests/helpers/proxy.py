@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 
 PIECE = 65_536
@@ -27,8 +28,9 @@ class Link:
 class Proxy:
     """Passes bytes to the port `target` of this machine.
 
-    `delay` is seconds for each piece, `lifetime` after so many seconds a connection is reset;
-    with `buffers` a stream's answer is kept back until it is whole.
+    `delay` is seconds for each piece; so many seconds after its first answer, `lifetime`, a
+    connection is reset; with `buffers` a stream's answer is kept back until it is whole.
+    `made` is when each connection was.
     """
 
     def __init__(self, target: int) -> None:
@@ -37,6 +39,7 @@ class Proxy:
         self.lifetime: float | None = None
         self.buffers = False
         self.cuts = 0
+        self.made: list[float] = []
         self.url = ""
         self._links: set[Link] = set()
         self._loop = asyncio.new_event_loop()
@@ -82,6 +85,7 @@ class Proxy:
             await asyncio.wait(self._tasks, timeout=5)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.made.append(time.monotonic())
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
@@ -93,8 +97,6 @@ class Proxy:
             return
         link = Link((writer, down))
         self._links.add(link)
-        if self.lifetime is not None:
-            self._loop.call_later(self.lifetime, self._cut, link)
         try:
             await asyncio.gather(
                 self._pump(link, reader, down, False), self._pump(link, up, writer, True)
@@ -111,6 +113,8 @@ class Proxy:
         while data := await reader.read(PIECE):
             if self.delay:
                 await asyncio.sleep(self.delay)
+            if keeps is None and answer and self.lifetime is not None:
+                self._loop.call_later(self.lifetime, self._cut, link)
             if keeps is None:
                 keeps = answer and self.buffers and STREAM in data
             if link.dead:
