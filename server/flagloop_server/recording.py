@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from flagloop.evaluation.ruleset import Ruleset
+from flagloop_server.perrevision import PerRevision
 from flagloop_server.store import Environment, StoredDocument
 from flagloop_server.store.events import RecordedContext
 
@@ -61,9 +63,16 @@ def recording(
     for revision in dict.fromkeys(one.revision for one in contexts):
         number = _number(revision, environment)
         if number is not None and len(found) < MOST_REVISIONS:
-            mapping = library.document(environment.key, number).document.mapping
-            found[revision] = recorded_attributes(mapping)
+            stored = library.document(environment.key, number)
+            found[revision] = _RECORDED.of(stored, partial(_recorded, stored))
     return Recording(contexts, found)
+
+
+_RECORDED: PerRevision[frozenset[str]] = PerRevision(4 * MOST_REVISIONS)
+
+
+def _recorded(stored: StoredDocument) -> frozenset[str]:
+    return recorded_attributes(stored.document.mapping)
 
 
 def recorded_attributes(mapping: Mapping[str, Any]) -> frozenset[str]:
