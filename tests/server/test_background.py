@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from flagloop_server.background import Background, Job
+from helpers.patience import LONG, until
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnhandledThreadExceptionWarning",
@@ -55,16 +56,18 @@ def test_a_failure_from_outside_is_told_once_and_the_job_goes_on(
 
 def test_a_dead_job_makes_the_server_not_ready() -> None:
     """An error of the program ends the job; that is seen, not hidden."""
+    called = threading.Event()
 
     def broken() -> None:
+        called.set()
         raise ValueError
 
     background = Background()
     background.every(0.0, "broken", broken)
     assert background.problems() == []
     background.start()
-    background.jobs[0].stop(10)
-    assert background.problems() == ["the job 'broken' has died"]
+    assert called.wait(LONG)
+    assert until(lambda: background.problems() == ["the job 'broken' has died"])
 
 
 def test_a_failing_job_is_an_alert() -> None:

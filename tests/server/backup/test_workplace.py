@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import subprocess
 import sys
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from flagloop_server.backup.workplace import workplace
+from helpers.patience import LONG, until
 
 KILLED = """
 import os, sys
@@ -77,14 +77,20 @@ def test_many_at_once_for_one_file(tmp_path: Path) -> None:
 
 def test_a_command_that_is_ended_leaves_nothing_half_made(tmp_path: Path) -> None:
     """By systemd or cron, say, whose next backup may have another name."""
-    os.mkfifo(tmp_path / "backup.tar")  # read until somebody writes to it
-    words = [sys.executable, "-m", "flagloop", "backup", "verify", str(tmp_path / "backup.tar")]
+    fifo = tmp_path / "backup.tar"
+    os.mkfifo(fifo)
+    writers: list[int] = []
+
+    def is_read() -> bool:
+        with contextlib.suppress(OSError):  # nobody reads it yet
+            writers.append(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+        return bool(writers)
+
+    words = [sys.executable, "-m", "flagloop", "backup", "verify", str(fifo)]
     with subprocess.Popen(words) as process:
-        end, pause = time.monotonic() + 20, threading.Event()
-        while len(names(tmp_path)) < 2:
-            assert time.monotonic() < end
-            assert process.poll() is None
-            pause.wait(0.02)
+        assert until(lambda: is_read() or process.poll() is not None)
+        assert len(names(tmp_path)) == 2
         process.terminate()
-        assert process.wait(60) == 143
+        assert process.wait(LONG) == 143
+    os.close(writers[0])
     assert names(tmp_path) == ["backup.tar"]
