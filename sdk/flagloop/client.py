@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from flagloop.assembly import Assembly
 from flagloop.context import as_mapping
 from flagloop.errors import ConfigError, TransportError
+from flagloop.health import health
 from flagloop.options import LocalOptions, ServerOptions, check, is_path
 from flagloop.sync.refresh import Refresh, limited
 from flagloop.sync.source import FileSource, ServerSource, StaticSource
@@ -244,8 +245,6 @@ class Client(Assembly):
 
     def status(self) -> dict[str, Any]:
         """Which definitions are in force, how old, and what is wrong; see `flagloop.health`."""
-        from flagloop.health import health
-
         parts = (self._snapshot, self._ruleset, self._refresh, self._delivery, self._failures)
         return health(*parts, now=self._clock(), overridden=bool(self._overrides))
 

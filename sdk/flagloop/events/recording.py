@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from itertools import count
-from threading import Lock
+from threading import Lock, RLock
 from typing import Any, Generic, Protocol, TypeVar
 
 from flagloop.evaluation.bucketing import unit_of
@@ -59,6 +59,27 @@ class Tallies(Generic[K]):
         return found
 
 
+class Turn:
+    """A lock that tells its holder whether it is `first`.
+
+    A signal handler's turn inside of one that its own thread has is not: waiting would be for
+    ever, and what is half done must not be done again.
+    """
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._depth = 0
+
+    def __enter__(self) -> bool:
+        self._lock.acquire()
+        self._depth += 1
+        return self._depth == 1
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        self._lock.release()
+
+
 class Counted(Protocol):
     """A ruleset, as far as counting goes."""
 
@@ -88,7 +109,7 @@ class Counts:
 
     def reset(self) -> None:
         """Forget everything but the ruleset's present counts, for a forked child."""
-        self._lock = Lock()
+        self._turn = Turn()
         sources = getattr(self, "_sources", [])[-1:]
         self._sources: list[tuple[Counted, float]] = sources
         self._errors: Tallies[tuple[str, str]] = Tallies()
@@ -101,9 +122,10 @@ class Counts:
     def adopt(self, ruleset: Counted) -> None:
         """Count `ruleset` from now on; its predecessor is read until nobody can be inside."""
         now = self._clock()
-        with self._lock:
-            # Also here, since no worker runs before the first evaluation.
-            self._drain(now)
+        with self._turn as first:
+            if first:
+                # Also here, since no worker runs before the first evaluation.
+                self._drain(now)
             if ruleset not in [source for source, _ in self._sources]:
                 # One that comes back brings counts that were reported before it went.
                 self._read.update((one, one.count) for one in ruleset.counted())
@@ -123,8 +145,9 @@ class Counts:
 
     def drain(self) -> None:
         """Read all counters; what was counted belongs to the minute that now ends."""
-        with self._lock:
-            self._drain(self._clock())
+        with self._turn as first:
+            if first:
+                self._drain(self._clock())
 
     def _drain(self, now: float) -> None:
         # The worker comes at each minute's edge; if it could not, at most one minute is off.
@@ -139,8 +162,8 @@ class Counts:
 
     def take(self, most: int) -> list[JSON]:
         """At most that many rows in their wire form; they are forgotten here."""
-        with self._lock:
-            keys = list(self._rows)[:most]
+        with self._turn as first:
+            keys = list(self._rows)[:most] if first else []
             return [
                 {
                     "flag": flag,
@@ -203,7 +226,7 @@ class Losses:
 
     def reset(self) -> None:
         """Forget everything, for a forked child: its parent reports."""
-        self._lock = Lock()
+        self._turn = Turn()
         self._seen: Tallies[tuple[str, str | None, str | None]] = Tallies()
         self._rows: dict[tuple[str, str | None, str | None], int] = {}
         self._totals: dict[str, int] = {}
@@ -215,13 +238,16 @@ class Losses:
     @property
     def totals(self) -> dict[str, int]:
         """All losses of this process by reason, also the reported ones."""
-        with self._lock:
-            self._drain()
+        with self._turn as first:
+            if first:
+                self._drain()
             return dict(self._totals)
 
     def take(self, most: int) -> list[JSON]:
         """At most that many rows in their wire form; they are forgotten here."""
-        with self._lock:
+        with self._turn as first:
+            if not first:
+                return []
             self._drain()
             return [
                 {"reason": key[0], "flag": key[1], "variant": key[2], "n": self._rows.pop(key)}
@@ -230,7 +256,7 @@ class Losses:
 
     def give_back(self, rows: Iterable[JSON]) -> None:
         """Rows that were taken and did not arrive: they are to be taken again."""
-        with self._lock:
+        with self._turn:
             for row in rows:
                 key = (row["reason"], row["flag"], row["variant"])
                 self._rows[key] = self._rows.get(key, 0) + row["n"]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import Counter
+from types import SimpleNamespace
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flagloop.evaluation.decision import ErrorCode
+from flagloop.evaluation.decision import Decision, ErrorCode, Reason
+from flagloop.events import recording
 from flagloop.events.recording import GRACE, NAMES, OTHER, ROWS, Counts, Losses, Tallies
 
 
@@ -207,6 +210,44 @@ def test_losses_are_reported_by_reason_flag_and_variant() -> None:
     ]
     assert losses.take(10) == []
     assert losses.totals == {"queue_full": 3, "rejected": 1, "invalid": 1}
+
+
+def test_a_signal_handler_may_come_at_any_line() -> None:
+    """It counts, sends and looks as its own thread just does: nobody waits, all is exact."""
+    counts, losses = Counts(lambda: None), Losses()
+    decision = Decision("f", "v", True, Reason.STATIC)
+    ruleset = SimpleNamespace(counted=lambda: [decision])
+    rows: list[dict[str, Any]] = []
+
+    def handle() -> None:
+        counts.drain()
+        rows.extend(counts.take(10))
+        assert set(losses.totals) <= {"closed"}
+        rows.extend(losses.take(10))
+
+    def trace(frame: Any, event: str, _: Any) -> Any:
+        if frame.f_code.co_filename != recording.__file__:
+            return None
+        handle()
+        return trace
+
+    def work() -> None:
+        sys.settrace(trace)
+        for _ in range(3):
+            counts.adopt(ruleset)
+            decision.count += 1
+            losses.add("closed", "f", "v")
+            handle()
+        sys.settrace(None)
+        handle()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert sum(row["n"] for row in rows if "rule" in row) == 3
+    assert sum(row["n"] for row in rows if "rule" not in row) == 3
+    assert losses.totals == {"closed": 3}
 
 
 def test_recorded_contexts_hold_what_they_may_and_nothing_else(world: Any) -> None:
