@@ -157,7 +157,8 @@ def _period(sample: Sequence[RecordedContext]) -> str:
         return ""
     times = [one.at for one in sample]
     first, last = (datetime.fromtimestamp(at / 1000, UTC) for at in (min(times), max(times)))
-    return f"from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
+    day = "" if first.date() == last.date() else f"{last:%Y-%m-%d} "
+    return f"from {first:%Y-%m-%d %H:%M} to {day}{last:%H:%M} UTC"
 
 
 def _sentence(

@@ -135,6 +135,7 @@ def test_kill_and_restore_without_javascript(scriptless: Chrome, scene: Scene, t
     click(driver, tools, "Kill …")
     arrive(driver, tools, "Rules, in order")
     assert driver.current_url.startswith(before_address)
+    assert not one(driver, "[data-copy]").is_displayed()  # it would do nothing
     one(driver, "#reason").send_keys("INC-12")
     click(driver, tools, "Kill no_script in production")
     arrive(driver, tools, "Killed no_script.")

@@ -91,6 +91,7 @@ def test_the_playground_without_javascript(scriptless: Chrome, scene: Scene, too
     driver.get(f"{scene.url}/environments/production/playground")
     starter = tools.until(lambda: driver.find_elements(By.CSS_SELECTOR, ".starters a"), "starters")
     unit = starter[0].text
+    assert not one(driver, "[data-add]").is_displayed()  # it would do nothing
     starter[0].click()
     arrive(driver, tools, f"{unit} (")
     click(driver, tools, "As JSON")

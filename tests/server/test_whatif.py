@@ -44,7 +44,7 @@ def test_raising_a_share_is_counted_with_what_hangs_on_it() -> None:
         "200 of 200 recorded contexts move off → on, none back; with it contexts move in leaf."
     )
     assert found.unjudged == ()
-    assert found.period == "from 2027-01-15 07:56 to 2027-01-15 08:00 UTC"
+    assert found.period == "from 2027-01-15 07:56 to 08:00 UTC"
 
 
 def test_who_moves_is_told_by_the_attribute_that_differs_most() -> None:

@@ -106,7 +106,7 @@ def test_the_password_is_changed_and_other_browsers_are_signed_out(
 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
-    [("wrong wrong", NEW, "the present password is wrong"), (OLD, "short", "at least 10")],
+    [("wrong wrong", NEW, "The present password is wrong."), (OLD, "short", "at least 10")],
 )
 def test_a_password_that_will_not_do_changes_nothing(
     shop: Application, ana: Any, old: str, new: str, said: str

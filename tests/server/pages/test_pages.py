@@ -50,7 +50,7 @@ def test_a_wrong_password_says_no_more_than_needed(visit: Any) -> None:
         for _ in range(6)
     ]
     assert [answer.status_code for answer in answers] == [400] * 5 + [429]
-    assert "the address or the password is wrong" in answers[0].text
+    assert "The address or the password is wrong." in answers[0].text
     assert int(answers[-1].headers["Retry-After"]) > 0
 
 
