@@ -32,20 +32,6 @@ def parse_duration(text: str) -> float:
     raise ValueError(f"{_show(text)} is no duration; write it like 30s, 10m, 6h or 14d")
 
 
-def format_duration(seconds: float) -> str:
-    """600.0 -> `"10m"`: the largest unit that divides it; rounded to whole seconds.
-
-    Raises ValueError for a negative number.
-    """
-    if seconds < 0:
-        raise ValueError(f"a duration is at least 0s, not {seconds}s")
-    whole = round(seconds)
-    for unit in "dhm":
-        if whole and whole % _SECONDS[unit] == 0:
-            return f"{whole // _SECONDS[unit]}{unit}"
-    return f"{whole}s"
-
-
 def parse_time(text: str) -> float:
     """RFC 3339 with offset or `Z`, or `YYYY-MM-DD` (00:00Z) -> epoch seconds.
 

@@ -273,7 +273,7 @@ def instant(value: Any) -> float | None:
     if isinstance(value, datetime):
         try:
             return None if value.utcoffset() is None else value.timestamp()
-        except (OverflowError, ValueError):
+        except (OverflowError, ValueError, TypeError, NotImplementedError):  # an odd tzinfo
             return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None

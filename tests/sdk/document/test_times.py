@@ -8,13 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flagloop.document.times import format_duration, parse_date, parse_duration, parse_time
-
-
-@given(st.integers(0, 10**8))
-def test_a_printed_duration_reads_back(seconds: int) -> None:
-    """Whole seconds survive printing in the largest unit that divides them."""
-    assert parse_duration(format_duration(seconds)) == seconds
+from flagloop.document.times import parse_date, parse_duration, parse_time
 
 
 @pytest.mark.parametrize(
@@ -24,7 +18,6 @@ def test_a_printed_duration_reads_back(seconds: int) -> None:
 def test_known_durations(text: str, seconds: float) -> None:
     """Seconds, minutes, hours, days."""
     assert parse_duration(text) == seconds
-    assert format_duration(seconds) == text
 
 
 @pytest.mark.parametrize("text", ["10", "m", "", "1.5h", "-1s", "1w", "10 m", 10, None, "٣m", [1]])
@@ -32,12 +25,6 @@ def test_a_wrong_duration_is_refused(text: object) -> None:
     """The message shows the four units."""
     with pytest.raises(ValueError, match="30s, 10m, 6h or 14d"):
         parse_duration(text)  # type: ignore[arg-type]
-
-
-def test_a_duration_is_not_negative() -> None:
-    """Nothing lasts less than no time."""
-    with pytest.raises(ValueError):
-        format_duration(-1)
 
 
 @given(

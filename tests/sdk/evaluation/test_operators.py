@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from enum import IntEnum, StrEnum
 from typing import Any
@@ -145,6 +145,7 @@ def test_aware_datetimes_are_times_and_naive_ones_are_not() -> None:
     assert not holds("after", "2024-06-01", moment)
     assert not holds("after", "2000-01-01", datetime(2024, 6, 1))
     assert not holds("after", "2000-01-01", date(2024, 6, 1))
+    assert not holds("after", "2000-01-01", datetime(2024, 6, 1, tzinfo=tzinfo()))
 
 
 def test_an_address_mapped_into_ipv6_is_the_ipv4_address() -> None:
