@@ -49,11 +49,13 @@ async function ask(steps) {
   return answer.json();
 }
 
-function outdated() {
+// What was shown can be saved only while the text is that one, and no change is on its way to it.
+function weigh() {
   const note = document.querySelector("[data-outdated]");
   if (!note) return;
-  note.hidden = false;
-  document.querySelector("[data-proposal]").hidden = true;
+  const old = waiting > 0 || text.value !== text.defaultValue;
+  note.hidden = !old;
+  document.querySelector("[data-proposal]").hidden = old;
 }
 
 function remember(was) {
@@ -113,7 +115,6 @@ function take(answer, steps, sent) {
   if (steps.length && changed && text.value === sent) {
     remember(text.value);
     settled = text.value = answer.text;
-    outdated();
   }
   lines.show(answer.problems);
   if (fieldset) {
@@ -147,9 +148,11 @@ async function carry(steps) {
 function send(steps) {
   const mine = ++asked;
   waiting += steps.length;
+  weigh();
   line = line.then(async () => {
     if (steps.length || mine === asked) await carry(steps);
     waiting -= steps.length;
+    weigh();
   });
 }
 
@@ -200,7 +203,7 @@ function startCards() {
 function startText() {
   let timer;
   text.addEventListener("input", () => {
-    outdated();
+    weigh();
     if (!timer) remember(settled);
     clearTimeout(timer);
     timer = setTimeout(() => {
@@ -214,7 +217,6 @@ function startText() {
     timer = 0;
     if (before.length) settled = text.value = before.pop();
     undo.hidden = !before.length;
-    outdated();
     lines.draw();
     send([]);
     if (undo.hidden) text.focus();

@@ -3,6 +3,7 @@ import { startClock } from "./clock.js";
 import { startKeyboard } from "./keyboard.js";
 import { startLive } from "./live.js";
 import { startMenus } from "./menus.js";
+import { startOnce } from "./once.js";
 import { startPreview } from "./preview.js";
 import { startCopy } from "./copy.js";
 
@@ -11,4 +12,5 @@ startCopy();
 startKeyboard();
 startLive();
 startMenus();
+startOnce();
 startPreview();

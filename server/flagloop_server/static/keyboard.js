@@ -39,9 +39,12 @@ const ACTIONS = {
   "?": () => document.querySelector("dialog[data-help]")?.showModal(),
 };
 
+// In a box that is ticked nothing is typed.
+const FIELDS = "input:not([type=checkbox]), textarea, select, dialog";
+
 export function startKeyboard() {
   document.addEventListener("keydown", (event) => {
-    const inField = event.target.closest?.("input, textarea, select, dialog");
+    const inField = event.target.closest?.(FIELDS);
     if (inField || event.ctrlKey || event.metaKey || event.altKey) return;
     const action = ACTIONS[event.key];
     if (!action) return;

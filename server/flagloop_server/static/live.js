@@ -5,6 +5,10 @@
 const EVERY = 4000;
 const SOON = 250;
 
+const SILENT = " The server does not answer; these are the last numbers.";
+const SIGNED_OUT = " You are signed out; these are the last numbers. Reload the page to sign in.";
+const GONE = " This is not there any more: reload the page.";
+
 const asking = new WeakSet();
 const soon = new WeakMap();
 let pressed = false;
@@ -19,7 +23,10 @@ async function refresh(place) {
   asking.add(place);
   try {
     const answer = await fetch(place.dataset.live, { headers: { Accept: "text/html" } });
-    if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
+    if (!answer.ok || answer.redirected) {
+      if (note) note.textContent = answer.redirected ? SIGNED_OUT : answer.status === 404 ? GONE : SILENT;
+      return;
+    }
     const html = await answer.text();
     if (pressed || place.contains(document.activeElement)) return;
     const before = announcement(place);
@@ -28,7 +35,7 @@ async function refresh(place) {
     if (before !== after) document.getElementById("announcer").textContent = after;
     hurry(place);
   } catch {
-    if (note) note.textContent = " The server does not answer; these are the last numbers.";
+    if (note) note.textContent = SILENT;
   } finally {
     asking.delete(place);
   }

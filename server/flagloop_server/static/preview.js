@@ -4,6 +4,12 @@
 const QUIET = 300;
 const FAILED = "This cannot be shown now. Press the button to try again.";
 
+async function fragment(address) {
+  const answer = await fetch(address);
+  if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
+  return answer.text();
+}
+
 export function startPreview() {
   for (const form of document.querySelectorAll("form[data-preview]")) {
     const target = document.getElementById(form.dataset.previewTarget);
@@ -14,16 +20,15 @@ export function startPreview() {
       const query = new URLSearchParams(new FormData(form));
       query.delete("csrf_token");
       query.set("fragment", "1");
-      const answer = await fetch(`${form.dataset.preview}?${query}`);
+      const html = await fragment(`${form.dataset.preview}?${query}`).catch(() => null);
       if (mine !== latest) return;
-      if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
-      const html = await answer.text();
-      if (mine === latest) target.innerHTML = html;
+      if (html === null) target.textContent = FAILED;
+      else target.innerHTML = html;
     };
     form.addEventListener("input", (event) => {
       if (!event.target.matches("[data-preview-field]")) return;
       clearTimeout(timer);
-      timer = setTimeout(() => show().catch(() => (target.textContent = FAILED)), QUIET);
+      timer = setTimeout(show, QUIET);
     });
   }
 }
