@@ -252,11 +252,22 @@ class EventLog:
     ) -> None:
         """Write down which processes are there, and forget those that left, by id.
 
-        Besides what batches say, since many send none for long. Raises sqlite3.Error.
+        Besides what batches say, since many send none for long. Raises sqlite3.Error and
+        ClosedError.
         """
         rows = [(o.id, o.host, o.pid, o.sdk, o.revision, o.last_seen_ms) for o in seen]
-        with self._file.write() as connection:
-            writing.note_instances(connection, environment, rows, left)
+
+        def note() -> None:
+            with self._file.write() as connection:
+                writing.note_instances(connection, environment, rows, left)
+            # Where nothing but this is written, nothing else keeps the write-ahead log short.
+            self._checkpoints.committed(connection, len(rows))
+
+        with self._lock:
+            if self._closed:
+                raise ClosedError("the event log is closed")
+            noted = self._writer.submit(note)
+        noted.result()
 
     def events(self, after: int = 0, limit: int = 1000) -> list[EventRow]:
         """Events by `seq`, at most `limit` of those after `after`."""

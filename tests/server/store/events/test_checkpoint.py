@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from flagloop_server.store.events import EventLog, checkpoint, decode_batch
+from flagloop_server.store.events import (
+    ClosedError,
+    EventLog,
+    InstanceRow,
+    checkpoint,
+    decode_batch,
+)
 
 EVENTS = [{"type": "event", "event": "sign_up", "unit": f"u-{n}"} for n in range(50)]
 
@@ -27,6 +33,23 @@ def test_a_long_log_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     log.close()
     assert grown < 700_000 < moved
     assert not (tmp_path / "events.db-wal").exists()
+
+
+def test_a_log_stays_short_where_nothing_but_instances_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server of idle processes writes them down every minute, for years."""
+    monkeypatch.setattr(checkpoint, "EVERY_EVENTS", 100)
+    monkeypatch.setattr(checkpoint, "MOST_PAGES", 20)
+    log = EventLog(tmp_path / "events.db")
+    for minute in range(300):
+        seen = [InstanceRow(f"i-{n}", "web-7", n, "sdk/1", "k.1", minute) for n in range(200)]
+        log.note_instances(1, seen)
+    grown = (tmp_path / "events.db-wal").stat().st_size
+    log.close()
+    assert grown < 700_000
+    with pytest.raises(ClosedError):
+        log.note_instances(1, [])
 
 
 def test_a_log_stays_short_on_a_machine_without_another_thread(
