@@ -150,28 +150,32 @@ def test_latency_is_in_milliseconds(
 
 
 class Server(ThreadingHTTPServer):
-    """Answers with one ruleset and counts the connections that are open."""
+    """Answers with one ruleset and knows the connections that are open."""
 
     daemon_threads = True
-    connections = 0
-    ever = 0
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Server.Handler)
+        # Threads add and take without a lock: what they do to a set is one step, to a number two.
+        self.connections: set[Any] = set()
+        self.ever: set[Any] = set()
 
     class Handler(BaseHTTPRequestHandler):
-        """Counts its connection."""
+        """Notes its connection."""
 
         protocol_version = "HTTP/1.1"
         server: Server
 
         def handle(self) -> None:
             """All requests of one connection."""
-            self.server.connections += 1
-            self.server.ever += 1
+            self.server.connections.add(self)
+            self.server.ever.add(self)
             try:
                 super().handle()
             except ConnectionError:
                 pass
             finally:
-                self.server.connections -= 1
+                self.server.connections.remove(self)
 
         def do_GET(self) -> None:
             """The ruleset."""
@@ -188,7 +192,7 @@ class Server(ThreadingHTTPServer):
 
 def test_closing_leaves_no_connection_open(until: Any) -> None:
     """A server is not to hold places for clients that are closed."""
-    server = Server(("127.0.0.1", 0), Server.Handler)
+    server = Server()
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
@@ -196,7 +200,7 @@ def test_closing_leaves_no_connection_open(until: Any) -> None:
         assert client.wait(60)
         assert server.ever
         client.close(5)
-        until(lambda: server.connections == 0)
+        until(lambda: not server.connections)
     finally:
         server.shutdown()
         server.server_close()

@@ -89,9 +89,10 @@ class Flags:
         self.stream: Answer = self.well
         self.polled: Answer = self.ruleset
         self.resumed: list[str | None] = []
-        self.polls = 0
+        self.requests: list[str] = []
         self.writers: list[queue.SimpleQueue[bytes | None]] = []
-        self.alive = 0
+        self._alive: set[Request] = set()
+        self._lock = threading.RLock()
         place.answer = self.answer
 
     # So that tests need not import them.
@@ -105,10 +106,22 @@ class Flags:
             self.resumed.append(handler.headers["Last-Event-ID"])
             self.stream(handler)
         elif handler.command == "GET":
-            self.polls += 1
+            self.requests.append(handler.path)
             self.polled(handler)
         else:
             plainly(handler, b'{"accepted": 0, "duplicate": 0, "rejected": []}')
+
+    # Threads add to these without a lock: to a list or a set that is one step, to a number two.
+
+    @property
+    def polls(self) -> int:
+        """How often somebody polled."""
+        return len(self.requests)
+
+    @property
+    def alive(self) -> int:
+        """How many streams are open."""
+        return len(self._alive)
 
     @property
     def name(self) -> str:
@@ -117,7 +130,9 @@ class Flags:
 
     def snapshot(self) -> bytes:
         """The ruleset."""
-        return json.dumps({"format": 1, "revision": self.name, "flags": self.flags}).encode()
+        with self._lock:
+            mapping = {"format": 1, "revision": self.name, "flags": self.flags}
+        return json.dumps(mapping).encode()
 
     def frame(self) -> bytes:
         """The frame of the snapshot."""
@@ -125,21 +140,24 @@ class Flags:
 
     def publish(self, tell: bool = True, **flags: Any) -> bytes:
         """The next revision; its frame, which all streams get unless told otherwise."""
-        base = self.name
-        self.revision += 1
-        self.flags = {**self.flags, **flags}
-        change = {"revision": self.name, "base": base, "set": {"flags": flags}, "unset": {}}
-        frame = b"event: change\ndata: " + json.dumps(change).encode() + b"\n\n"
-        for writer in self.writers if tell else ():
-            writer.put(frame)
+        with self._lock:
+            base = self.name
+            self.revision += 1
+            self.flags = {**self.flags, **flags}
+            change = {"revision": self.name, "base": base, "set": {"flags": flags}, "unset": {}}
+            frame = b"event: change\ndata: " + json.dumps(change).encode() + b"\n\n"
+            for writer in self.writers if tell else ():
+                writer.put(frame)
         return frame
 
     def ruleset(self, handler: Request) -> None:
         """The snapshot or 304."""
-        if handler.headers["If-None-Match"] == f'"{self.name}"':
+        with self._lock:
+            etag, body = f'"{self.name}"', self.snapshot()
+        if handler.headers["If-None-Match"] == etag:
             plainly(handler, b"", 304)
         else:
-            plainly(handler, self.snapshot(), ETag=f'"{self.name}"')
+            plainly(handler, body, ETag=etag)
 
     def well(self, handler: Request) -> None:
         """A stream as it should be: a first frame at once, then what is put, until None."""
@@ -148,7 +166,7 @@ class Flags:
         begin(handler)
         current = handler.headers["Last-Event-ID"] == self.name
         send(handler, b":\n\n" if current else self.frame())
-        self.alive += 1
+        self._alive.add(handler)
         try:
             while not self.released.is_set():
                 try:
@@ -159,7 +177,7 @@ class Flags:
                 if data is None:
                     break
         finally:
-            self.alive -= 1
+            self._alive.remove(handler)
 
     def held_body(self, handler: Request) -> None:
         """A proxy that passes the head and collects the body."""
