@@ -12,7 +12,7 @@ from flagloop_server import obedience
 from flagloop_server.app import Application, create_app
 from flagloop_server.commands.doctor.examination import examine
 from flagloop_server.config import Config
-from flagloop_server.instances import GONE, RETURN
+from flagloop_server.instances import GONE
 from flagloop_server.store import SYSTEM, now_ms
 from flagloop_server.store.events import InstanceRow
 
@@ -70,14 +70,16 @@ def test_a_server_that_was_killed_knows_whom_to_wait_for(
         app.roll.greet()
         assert "started" not in obedience.look(app.store, app.instances, "production").sentence()
         monkeypatch.setattr(app.roll, "write", lambda: None)  # a SIGKILL writes nothing at last
+    monkeypatch.setattr("flagloop_server.instances.RETURN", 3_600_000)
     with start() as app:
         assert names(app) == {"i-1"}
         app.changes.apply(change.kill("production", "banner"), SYSTEM, "INC-7")
         told = obedience.look(app.store, app.instances, "production")
-        assert "1 not yet: web-7:42" in told.sentence()
+        assert "off on 0 of 1 instance; 1 " in told.sentence()
+        assert ": web-7:42 (revision " in told.sentence()
         assert told.sentence().endswith("s ago, so more may come back")
         assert not told.settled
-        app.instances._recalled = {env: at - RETURN for env, at in app.instances._recalled.items()}
+        monkeypatch.setattr("flagloop_server.instances.RETURN", 0)
         assert "started" not in obedience.look(app.store, app.instances, "production").sentence()
 
 
