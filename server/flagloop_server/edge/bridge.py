@@ -27,6 +27,14 @@ _SLOW = frozenset({"reports", "playground"})
 """Segments of paths behind which a page may be slow: the playground compiles every flag of a
 revision at its first question."""
 
+LONGEST_KEPT = 8 * 1024 * 1024
+"""Bytes of an answer that is kept for its reader: a document of 4 MB in JSON is shorter."""
+
+MOST_KEPT = 64 * 1024 * 1024
+"""Bytes of answers that wait for their readers at once; `SMALL` ones are not counted."""
+
+SMALL = 64 * 1024
+
 _NAMES = frozenset({"environments", "flags", "rules", "share"})
 """What follows one of these in a path is a name: the kill of a flag `reports` is no report."""
 
@@ -86,18 +94,60 @@ class Bridge:
         calls: Any = WSGIMiddleware(wsgi, workers=threads)
         self._app: ASGIApp = ProxyHeadersMiddleware(calls, trusted_hosts=trusted)  # type: ignore[assignment]
         self._workers = workers
+        self._kept = 0
 
     async def answer(self, scope: Scope, receive: Receive, send: Send, source: Source) -> None:
-        """Read the body, wait for a place, call. Raises Refused."""
+        """Read the body, wait for a place, call, give the place back, answer. Raises Refused."""
         try:
             scope["query_string"].decode("ascii")
         except UnicodeDecodeError:
             raise Refused(error(400, "the query string must be percent-encoded")) from None
+        kept = Kept(send)
+        await self._call(scope, receive, kept, source)
+        size = 0 if kept.size <= SMALL else kept.size
+        if self._kept + size > MOST_KEPT:
+            raise Refused(error(503, "too many answers wait for their readers", retry_after=1))
+        self._kept += size
+        try:
+            await kept.give()
+        finally:
+            self._kept -= size
+
+    async def _call(self, scope: Scope, receive: Receive, send: Send, source: Source) -> None:
         async with (
             source.bodies.read(scope, receive, source.limit) as body,
             self._workers.place(source.strangers or is_report(scope["path"])),
         ):
             await self._app(whole(scope, len(body)), Replay(body, receive), send)
+
+
+class Kept:
+    """A `send` that keeps an answer until its place is free: a reader may take its time.
+
+    Else a few readers that take nothing would hold every place. Of a longer answer than
+    `LONGEST_KEPT` what came is given on, and the rest as it comes.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._messages: list[Message] | None = []
+        self.size = 0
+
+    async def __call__(self, message: Message) -> None:
+        """Keep one message, or pass it on."""
+        if self._messages is None:
+            await self._send(message)
+            return
+        self._messages.append(message)
+        self.size += len(message.get("body", b""))
+        if self.size > LONGEST_KEPT:
+            await self.give()
+
+    async def give(self) -> None:
+        """Send what is kept; from now on nothing is."""
+        messages, self._messages, self.size = self._messages or [], None, 0
+        for message in messages:
+            await self._send(message)
 
 
 class Replay:

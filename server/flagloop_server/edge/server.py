@@ -8,81 +8,13 @@ import resource
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from flagloop_server.edge.answers import ASGIApp
-from flagloop_server.edge.stream import CONNECTION
-
-LONGEST_HEAD = 64 * 1024
-"""Bytes of a request's line and headers; what the parser holds before anybody can refuse it."""
-
-TOO_LONG = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
-    b"content-length: 0\r\nconnection: close\r\n\r\n"
-)
-
-
-class Protocol(HttpToolsProtocol):
-    """HTTP whose requests know their connection (see `stream.Connection`).
-
-    Headers, and the trailers of a chunked body, are bounded: uvicorn takes them without end.
-    """
-
-    _paused = False
-    _unheard = 0
-    """Bytes that came since the parser told of a whole head, a part of a body or their end."""
-
-    def data_received(self, data: bytes) -> None:
-        """Parse what came; end a connection that brings nothing but headers."""
-        self._unheard += len(data)
-        super().data_received(data)
-        if self._unheard > LONGEST_HEAD and not self.transport.is_closing():
-            if self.cycle is not None and not self.cycle.response_complete:
-                self.abort()  # in the middle of an answer nothing else can be said
-                return
-            self.transport.write(TOO_LONG)
-            self.transport.close()
-
-    def on_headers_complete(self) -> None:
-        """Hand the request to the application, with its connection."""
-        self._unheard = 0
-        extensions: dict[str, dict[object, object]] = {CONNECTION: {"is": self}}
-        self.scope["extensions"] = extensions
-        super().on_headers_complete()
-
-    def on_body(self, body: bytes) -> None:
-        """A part of a body."""
-        self._unheard = 0
-        super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        """The end of a request."""
-        self._unheard = 0
-        super().on_message_complete()
-
-    def pause_writing(self) -> None:
-        """The reader is behind."""
-        self._paused = True
-        super().pause_writing()
-
-    def resume_writing(self) -> None:
-        """The reader has caught up."""
-        self._paused = False
-        super().resume_writing()
-
-    def write(self, chunk: bytes) -> bool:
-        """Write it unless the reader is behind or gone."""
-        if self._paused or self.transport.is_closing():
-            return False
-        self.transport.write(chunk)
-        return True
-
-    def abort(self) -> None:
-        """Drop the connection with what waits to be written."""
-        self.transport.abort()
+from flagloop_server.edge.protocol import Patience, Protocol
 
 
 class Server(uvicorn.Server):
@@ -99,6 +31,7 @@ class Server(uvicorn.Server):
         stop_seconds: int,
         ready: Callable[[], None],
         stopping: Callable[[], None],
+        patience: Patience = Patience(),  # noqa: B008 - immutable
     ) -> None:
         super().__init__(
             uvicorn.Config(
@@ -115,11 +48,23 @@ class Server(uvicorn.Server):
         )
         self._ready = ready
         self._stopping = stopping
+        self._patience = patience
+        self._looked = time.monotonic()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept connections, then tell."""
         await super().startup(sockets)
         self._ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: now and then look at every connection (1 ms for thousands)."""
+        now = time.monotonic()
+        if now - self._looked >= self._patience.every:
+            self._looked = now
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Protocol):
+                    connection.look(now, self._patience)
+        return await super().on_tick(counter)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

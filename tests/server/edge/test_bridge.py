@@ -11,7 +11,15 @@ import pytest
 
 from flagloop_server.edge.answers import Refused, reply
 from flagloop_server.edge.body import Bodies
-from flagloop_server.edge.bridge import Bridge, Source, Workers, is_report, whole
+from flagloop_server.edge.bridge import (
+    LONGEST_KEPT,
+    MOST_KEPT,
+    Bridge,
+    Source,
+    Workers,
+    is_report,
+    whole,
+)
 
 
 def echo(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -172,3 +180,79 @@ def test_strangers_hold_at_most_what_reports_may(calling: Any) -> None:
         return kill.status, sorted(answer.status for answer in answers)
 
     assert asyncio.run(run()) == (200, [200, 200, 503])
+
+
+def unread(application: Any) -> tuple[Any, asyncio.Semaphore, asyncio.Event]:
+    """The application behind readers who take nothing until the event, and who has begun."""
+    begun, free = asyncio.Semaphore(0), asyncio.Event()
+
+    async def run(scope: Any, receive: Any, send: Any) -> None:
+        async def late(message: Any) -> None:
+            begun.release()
+            await free.wait()
+            await send(message)
+
+        await application(scope, receive, late)
+
+    return run, begun, free
+
+
+def test_readers_that_take_nothing_hold_no_worker(calling: Any) -> None:
+    """Anybody may ask for a page and not read it: that must not keep out a kill."""
+
+    async def run() -> list[int]:
+        application = asgi(bridge_to(echo, workers=2, reports=1, waiting=4))
+        stuck, begun, free = unread(application)
+        readers = [asyncio.ensure_future(calling(stuck, "GET", "/")) for _ in range(3)]
+        async with asyncio.timeout(20):
+            for _ in readers:
+                await begun.acquire()
+            kill = await calling(application, "POST", "/kill", [], b"{}")
+            free.set()
+            answers = await asyncio.gather(*readers)
+        return [kill.status, *(answer.status for answer in answers)]
+
+    assert asyncio.run(run()) == [200, 200, 200, 200]
+
+
+@pytest.mark.parametrize("size", [0, 1, LONGEST_KEPT, LONGEST_KEPT + 1, 3 * LONGEST_KEPT])
+def test_an_answer_of_any_length_is_given_whole(call: Any, size: int) -> None:
+    """In order, also what is too long to be kept."""
+
+    def long(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        for place in range(0, size, LONGEST_KEPT // 4):
+            yield bytes([place % 251]) * min(LONGEST_KEPT // 4, size - place)
+
+    expected = b"".join(
+        bytes([place % 251]) * min(LONGEST_KEPT // 4, size - place)
+        for place in range(0, size, LONGEST_KEPT // 4)
+    )
+    answer = call(asgi(bridge_to(long)), "GET", "/")
+    assert (answer.status, answer.body == expected) == (200, True)
+
+
+def test_answers_that_wait_for_their_readers_are_bounded(calling: Any) -> None:
+    """A large one is refused when those that wait fill the room; a small one still comes."""
+
+    def sized(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        return [b"x" * (10 if environ["PATH_INFO"] == "/kill" else LONGEST_KEPT)]
+
+    async def run() -> list[int]:
+        application = asgi(bridge_to(sized, workers=2, reports=1, waiting=20))
+        stuck, begun, free = unread(application)
+        most = MOST_KEPT // LONGEST_KEPT
+        readers = [asyncio.ensure_future(calling(stuck, "GET", "/")) for _ in range(most)]
+        async with asyncio.timeout(20):
+            for _ in readers:
+                await begun.acquire()
+            one_more = await calling(application, "GET", "/")
+            kill = await calling(application, "POST", "/kill", [], b"{}")
+            free.set()
+            answers = await asyncio.gather(*readers)
+            after = await calling(application, "GET", "/")
+        assert [len(answer.body) for answer in answers] == [LONGEST_KEPT] * most
+        return [one_more.status, kill.status, after.status]
+
+    assert asyncio.run(run()) == [503, 200, 200]
