@@ -89,12 +89,18 @@ def test_the_link_signs_in_once(world: World) -> None:
 
 def test_the_command_ends_by_itself_and_prints_the_counts(tmp_path: Path) -> None:
     """`flagloop demo --seconds N --json` is a smoke test of an installation."""
-    command = [sys.executable, "-m", "flagloop", "demo", "--seconds", "8", "--port", "0", "--json"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=90)
-    assert done.returncode == 0, done.stderr
-    assert "Landing page    http://127.0.0.1:" in done.stdout
-    variants = json.loads(done.stdout.splitlines()[-1])["variants"]
-    assert sum(row["seen"] for row in variants.values()) > 0
+    command = [sys.executable, "-m", "flagloop", "demo", "--port", "0", "--json", "--seconds"]
+    seen = 0
+    for seconds in ("8", "60"):  # the second for a machine on which nobody came in time
+        words, where = [*command, seconds], {"cwd": tmp_path, "timeout": 240}
+        done = subprocess.run(words, **where, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert "Landing page    http://127.0.0.1:" in done.stdout
+        variants = json.loads(done.stdout.splitlines()[-1])["variants"]
+        seen = sum(row["seen"] for row in variants.values())
+        if seen:
+            break
+    assert seen > 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
