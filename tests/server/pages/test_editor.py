@@ -334,6 +334,25 @@ def test_going_back_does_not_disturb_either(lab: Application, visit: Any) -> Non
     assert stored(lab, "flags", "tested") == before
 
 
+def test_an_undo_does_not_disturb_either(lab: Application, visit: Any) -> None:
+    """It is refused with a way to force it; a kill is taken back without."""
+    before = stored(lab, "flags", "tested")
+    moved = change.set_share("production", "tested", "split", "40%")
+    number = lab.changes.apply(moved, BEN, "by hand").revision
+    visitor = visit("editor")
+    place = f"{PRODUCTION}/revisions/{number}/undo"
+    visitor.get(f"{PRODUCTION}/revisions/{number}")
+    refused = visitor.post(place)
+    assert (refused.status_code, stored(lab, "flags", "tested") == before) == (409, False)
+    assert "disturb the running experiment half_test" in refused.text
+    assert 'name="force" required' in refused.text
+    assert "Undo" in visitor.post(place, force="on", reason="too broad").text
+    assert stored(lab, "flags", "tested") == before
+    killed = lab.changes.apply(change.kill("production", "tested"), BEN, "it burns").revision
+    assert visitor.post(f"{PRODUCTION}/revisions/{killed}/undo").status_code == 200
+    assert stored(lab, "flags", "tested") == before
+
+
 def test_removal_is_refused_while_something_names_the_item(lab: Application, visit: Any) -> None:
     """With the list of what does; else it goes, with its reason, and can be undone."""
     visitor = visit("editor")

@@ -8,7 +8,7 @@ from flask import request, url_for
 from flask.typing import ResponseReturnValue
 
 from flagloop_server import changes as change
-from flagloop_server import overview, undoing
+from flagloop_server import overview
 from flagloop_server.definitions import definitions
 from flagloop_server.editing import disturbed_without
 from flagloop_server.itemtext import dedented
@@ -143,28 +143,3 @@ def restore_flag(environment: str, flag: str) -> ResponseReturnValue:
     reason = request.form.get("reason", "").strip()
     applied = application().changes.apply(change.restore(environment, flag), who.actor, reason)
     return back_to_flag(environment, flag, applied)
-
-
-@blueprint.post("/environments/<environment>/revisions/<int(max=9007199254740992):number>/undo")
-def undo(environment: str, number: int) -> ResponseReturnValue:
-    """Bring the items of a revision back to what they were before, unless they changed since."""
-    _, who = enter("edit", environment)
-    app = application()
-    planned, expected = undoing.undo(app.store, environment, number)
-    why = f"undo of revision {number}"
-    applied = app.changes.apply(planned, who.actor, why, expected=expected)
-    section, key = next(iter(expected))
-    if (
-        len(expected) == 1
-        and section == "flags"
-        and (section, key) in applied.document.document.items
-    ):
-        return back_to_flag(environment, key, applied)
-    return redirect_to_revision(environment, applied.revision)
-
-
-def redirect_to_revision(environment: str, number: int) -> ResponseReturnValue:
-    """To the page of one revision."""
-    from flask import redirect
-
-    return redirect(url_for("pages.revision", environment=environment, number=number), 303)

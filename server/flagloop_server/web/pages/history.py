@@ -11,11 +11,10 @@ from flagloop.document.merge import item_diff
 from flagloop.document.schema import SECTIONS
 from flagloop.errors import ConfigError, ConflictError, DocumentError, NotFoundError
 from flagloop_server import changes as change
-from flagloop_server import promoting
-from flagloop_server.disturbance import guarded
+from flagloop_server import promoting, undoing
+from flagloop_server.disturbance import DisturbedError, guarded
 from flagloop_server.ledgerfile import csv_text, ndjson
 from flagloop_server.store import Environment, Ref, Sought
-from flagloop_server.undoing import can_be_undone
 from flagloop_server.web import application
 from flagloop_server.web.audit import audit_actions, audit_rows, exported_rows
 from flagloop_server.web.identity import public_url, require_server_admin
@@ -135,16 +134,46 @@ def _compare(env: Environment, ref: tuple[str, str], low: int, high: int) -> lis
 def revision(environment: str, number: int) -> ResponseReturnValue:
     """One revision: who, when, why, and the difference of each item."""
     env, _ = enter("view", environment)
+    return _revision(env, number)
+
+
+def _revision(
+    env: Environment, number: int, status: int = 200, **values: Any
+) -> ResponseReturnValue:
     store = application().store
-    row = store.revision(environment, number)
-    current = store.document(environment)
+    row = store.revision(env.key, number)
     return page(
         "revision.html",
         env,
+        status,
         row=row,
-        items=store.item_versions(environment, number),
-        undoable=can_be_undone(store, row, current),
+        items=store.item_versions(env.key, number),
+        undoable=undoing.can_be_undone(store, row, store.document(env.key)),
+        **values,
     )
+
+
+@blueprint.post("/environments/<environment>/revisions/<int(max=9007199254740992):number>/undo")
+def undo(environment: str, number: int) -> ResponseReturnValue:
+    """Bring the items of a revision back to what they were before, unless they changed since."""
+    env, who = enter("edit", environment)
+    app = application()
+    planned, expected = undoing.undo(app.store, environment, number)
+    guard = guarded(planned, force="force" in request.form)
+    why = reason() or f"undo of revision {number}"
+    try:
+        applied = app.changes.apply(guard, who.actor, why, expected)
+    except DisturbedError as error:
+        return _revision(env, number, 409, refusal=str(error), running=error.disturbances)
+    return _back(environment, next(iter(expected)) if len(expected) == 1 else ("", ""), applied)
+
+
+def _back(environment: str, ref: Ref, applied: change.Applied) -> ResponseReturnValue:
+    """To the one flag that was brought back, where there is one, else to what was done."""
+    if ref[0] == "flags" and ref in applied.document.document.items:
+        return back_to_flag(environment, ref[1], applied)
+    place = url_for("pages.revision", environment=environment, number=applied.revision)
+    return redirect(place, 303)
 
 
 @blueprint.get("/environments/<environment>/reports/revert")
@@ -186,11 +215,7 @@ def save_revert(environment: str) -> ResponseReturnValue:
     except ConfigError as error:
         told = {"refusal": str(error), "forced": forced, "why": reason()}
         return _reverting(env, ref, number, 400, **told)
-    if section == "flags" and ref in applied.document.document.items:
-        return back_to_flag(environment, key, applied)
-    return redirect(
-        url_for("pages.revision", environment=environment, number=applied.revision), 303
-    )
+    return _back(environment, ref, applied)
 
 
 def _revert(environment: str, section: str, key: str, number: int) -> change.Change:
