@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -14,6 +15,8 @@ from typing import Any
 
 import pytest
 import requests
+
+from helpers.patience import Stopwatch
 
 pytest.importorskip("gunicorn", reason="gunicorn is not installed")
 
@@ -38,7 +41,10 @@ def app(environ, start_response):
 
 
 class Farm:
-    """A running gunicorn. `asked` are the units whose exposures must arrive, by worker."""
+    """A running gunicorn. `asked` are the units whose exposures must arrive, by worker.
+
+    `dropped` are those whose connection a worker took just before its end, and nobody answered.
+    """
 
     def __init__(self, site: Any, *options: str, spool: bool) -> None:
         (site.folder / "application.py").write_text(APPLICATION, "utf-8")
@@ -49,6 +55,7 @@ class Farm:
         self.site = site
         self.said: list[str] = []
         self.asked: dict[int, list[str]] = {}
+        self.dropped: set[str] = set()
         self._url = ""
         self._listens = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -72,12 +79,17 @@ class Farm:
         return told
 
     def decide(self) -> Any:
-        """Ask for another unit."""
-        return self.ask(f"u-{next(COUNTER)}")
+        """Ask for another unit, until a worker answers."""
+        for _ in range(20):
+            unit = f"u-{next(COUNTER)}"
+            with contextlib.suppress(requests.ConnectionError):
+                return self.ask(unit)
+            self.dropped.add(unit)
+        raise AssertionError(self.said)
 
     def both(self, reason: str, without: int = 0) -> set[int]:
         """The pids of two workers that decide for that reason, neither of them `without`."""
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         found: Counter[int] = Counter()
         while sum(n >= 3 for n in found.values()) < 2:
             assert time.monotonic() < end, (reason, found, self.said)
@@ -88,7 +100,7 @@ class Farm:
 
     def settle(self, pid: int) -> None:
         """Wait until that worker would lose nothing."""
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while (told := self.ask())["pid"] != pid or told["unsafe"]:
             assert time.monotonic() < end, told
 
@@ -135,10 +147,10 @@ def test_workers_obey_and_lose_nothing(
     """
     gunicorn = farm(*options, spool=spool)
     gunicorn.both("SPLIT")
-    began = time.monotonic()
+    watch = Stopwatch()
     site.rest("flags/half/kill", reason="test")
     gunicorn.both("DISABLED")
-    assert time.monotonic() - began < 5
+    assert watch.seconds < 5
     site.rest("flags/half/restore", reason="test")
     workers = gunicorn.both("SPLIT")
 
@@ -158,7 +170,7 @@ def test_workers_obey_and_lose_nothing(
     unsafe = [] if spool else gunicorn.asked[killed]
     stored = Counter(site.exposures(len(safe)))
     assert max(stored.values()) == 1
-    assert sorted(unit for unit in stored if unit not in unsafe) == safe
+    assert sorted(unit for unit in stored if unit not in {*unsafe, *gunicorn.dropped}) == safe
 
 
 @pytest.mark.parametrize("options", [["--preload"], ["--threads=4"]], ids=["preload", "threads"])
@@ -177,4 +189,5 @@ def test_workers_that_are_recycled_deliver_first(
     assert len(gunicorn.asked) > 4
     gunicorn.stop()
     asked = sorted(unit for units in gunicorn.asked.values() for unit in units)
-    assert site.exposures(len(asked)) == asked
+    stored = site.exposures(len(asked))
+    assert [unit for unit in stored if unit not in gunicorn.dropped] == asked
