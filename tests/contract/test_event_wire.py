@@ -54,7 +54,7 @@ def test_the_server_understands_every_word_of_the_sdk() -> None:
         client.variant("color", {"plan": "no key"})
         client.track("purchase", user, 9.5, basket=["a", "b"], note="ü\u2028")
     client.track("purchase", "u", "no number")  # type: ignore[arg-type]
-    assert client.close(10)
+    assert client.close(60)
 
     batches = [decode_batch(body) for body in bodies]
     rows = [row for batch in batches for row in batch.rows]

@@ -147,7 +147,7 @@ def test_a_server_that_is_killed_and_comes_back(
             status = client.status()
             assert status["origin"] == "server"
             assert status["delivery"]["lost"] == {}
-            assert client.close(5)
+            assert client.close(60)
         check_stored(place)
 
 

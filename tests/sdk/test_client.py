@@ -335,11 +335,11 @@ def test_closing_delivers_and_deciding_goes_on(
     client = make(mapping)
     client.variant("split", "u-1")
     client.track("click", "u-1")
-    assert client.close(5)
+    assert client.close(60)
     assert (len(sink.exposures), len(sink.events)) == (1, 1)
     assert client.variant("split", "u-2") is not None
     client.track("click", "u-2")
-    assert client.close(5)
+    assert client.close(60)
     assert len(sink.events) == 1
     assert client.status()["delivery"]["lost"] == {"closed": 2}
 
@@ -469,4 +469,4 @@ def test_any_document_can_be_decided_by(sections: dict[str, Any]) -> None:
     assert status["flags"] == len(sections.get("flags", {}))
     undo = client.override({})
     undo()
-    assert client.close(5)
+    assert client.close(60)

@@ -113,7 +113,7 @@ def test_nothing_makes_a_verb_raise(flag: Any, user: Any, more: Any) -> None:
     with client.observe(flag, user):
         pass
     client.status()
-    assert client.close(5)
+    assert client.close(60)
 
 
 _COLORS = {"control": "blue", "treatment": "green"}

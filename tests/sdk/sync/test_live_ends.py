@@ -131,7 +131,7 @@ def test_a_client_obeys_at_once_and_closes_at_once(flags: Any, until: Any) -> No
         assert watch.seconds < 1.0
         assert not client.enabled("a", "u-1")
         watch = Stopwatch()
-        assert client.close()
+        assert client.close(60.0)
         assert watch.seconds < 1.0
 
 

@@ -226,7 +226,7 @@ def test_closing_says_goodbye(client: Client, told: Told, unhurried: None) -> No
     assert client.close(60)
     (last,) = told.all
     assert last[1].endswith("; leaves")
-    assert client.close(5)
+    assert client.close(60)
     assert told.all == [last]
 
 
