@@ -16,6 +16,22 @@ for (const one of document.querySelectorAll("body *")) {
 return [document.documentElement.scrollWidth - limit, wide.slice(0, 5)];
 """
 
+CUT = """
+const pen = document.createElement("canvas").getContext("2d");
+const cut = [];
+for (const one of document.querySelectorAll("select, input[placeholder]")) {
+  if (!one.checkVisibility()) continue;
+  const style = getComputedStyle(one);
+  pen.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
+  const text = one.tagName === "SELECT" ? one.selectedOptions[0]?.text ?? "" : one.placeholder;
+  const arrow = one.tagName === "SELECT" ? 18 : 0;
+  const room = one.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+  if (pen.measureText(text).width > room - arrow + 1) cut.push(text);
+}
+return cut;
+"""
+"""Choices and examples in fields that do not fit into them."""
+
 CONTRAST = """
 const rgb = (text) => {
   const m = text.match(/[\\d.]+/g).map(Number);

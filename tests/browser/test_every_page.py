@@ -134,6 +134,7 @@ def wide(driver: Chrome, tools: Any) -> list[str]:
         over, beyond = driver.execute_script(probes.OVERFLOW)
         if over > 0 or beyond:
             found.append(f"{over} px too wide at {width}, {beyond}")
+        found += [f"cut at {width}: {one}" for one in driver.execute_script(probes.CUT)]
     return found
 
 
