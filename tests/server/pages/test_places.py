@@ -1,4 +1,4 @@
-"""Keys that end by themselves, and people who are signed out everywhere."""
+"""Keys that end by themselves or at once, and people who are signed out everywhere."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flagloop_server.app import Application
-from flagloop_server.store import now_ms
+from flagloop_server.store import SYSTEM, now_ms
 
 DAY = 86_400_000
 KEYS = "/environments/production/keys"
@@ -53,3 +53,23 @@ def test_a_person_is_signed_out_everywhere(visit: Any) -> None:
     owner.post("/people/viewer-production@example.com", action="sign-out")
     assert viewer.get(page).status_code == 303
     assert "viewer in production" in owner.get("/people").text
+
+
+def test_what_pages_do_to_keys_and_environments_holds_at_once(
+    shop: Application, visit: Any, call: Any
+) -> None:
+    """A revoked key and an archived environment serve nothing more when the page has answered."""
+    made, secret = shop.store.create_key("production", "server", "old", SYSTEM)
+    _, other = shop.store.create_key("development", "server", "sdk", SYSTEM)
+
+    def status(key: str) -> int:
+        header = [("authorization", f"Bearer {key}")]
+        found: int = call(shop.asgi, "GET", "/api/v1/ruleset", header).status
+        return found
+
+    assert (status(secret), status(other)) == (200, 200)
+    owner = visit("admin", "*")
+    owner.get("/environments")
+    owner.post(f"/environments/production/keys/{made.id}/revoke")
+    owner.post("/environments/development/settings", action="archive")
+    assert (status(secret), status(other)) == (401, 404)

@@ -80,13 +80,14 @@ def create_key(environment: str) -> ResponseReturnValue:
 def revoke_key(environment: str, number: int) -> ResponseReturnValue:
     """End a key at once."""
     _, who = enter("admin", environment)
-    store = application().store
+    app, store = application(), application().store
     found = next((key for key in store.keys(environment) if key.id == number), None)
     if found is None:
         raise ConfigError(f"no active key {number} in {environment}")
     for scope in found.environments:
         require("admin", scope)
     store.revoke_key(number, who.actor)
+    app.publisher.refresh()
     return redirect(url_for("pages.keys", environment=environment), 303)
 
 
@@ -109,7 +110,9 @@ def create_environment() -> ResponseReturnValue:
     who = require_server_admin()
     key = request.form.get("key", "").strip()
     production = "production" in request.form
-    application().store.create_environment(key, who.actor, production=production)
+    app = application()
+    app.store.create_environment(key, who.actor, production=production)
+    app.publisher.refresh()
     return redirect(url_for("pages.flag_list", environment=key), 303)
 
 
@@ -117,7 +120,7 @@ def create_environment() -> ResponseReturnValue:
 def change_environment(environment: str) -> ResponseReturnValue:
     """Rename, archive, take back into use, mark as production."""
     who = require_server_admin()
-    store = application().store
+    app, store = application(), application().store
     match request.form.get("action"):
         case "rename":
             store.rename_environment(environment, request.form.get("key", "").strip(), who.actor)
@@ -129,6 +132,7 @@ def change_environment(environment: str) -> ResponseReturnValue:
             store.set_production(environment, action == "production", who.actor)
         case other:
             raise ConfigError(f"no action '{other}'")
+    app.publisher.refresh()
     return redirect(url_for("pages.environment_list"), 303)
 
 
