@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -187,4 +189,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run `flagloop`; never returns."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that lacks a letter gets its number, as on standard error.
+        sys.stdout.reconfigure(errors="backslashreplace")
     cli(prog_name="flagloop")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import signal
 import sqlite3
 import sys
@@ -23,7 +22,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_DATA = Path("flagloop-data")
 COMMAND = Actor("command", "flagloop")
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-NO_ADDRESS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
 
 
 def data_option(command: F) -> F:
@@ -68,13 +66,12 @@ def need_server(data: Path) -> None:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Turn what the disk, the database or the port refuses into one line and exit code 1."""
+    """Turn what the disk or the database refuses into one line and exit code 1."""
     try:
         yield
+    except BrokenPipeError:
+        raise  # nobody reads on, `| head` say: click ends quietly
     except (sqlite3.Error, OSError) as problem:
-        if isinstance(problem, OSError) and problem.errno in NO_ADDRESS:
-            message = f"{problem.strerror}; choose another --port (0 takes a free one) or --host"
-            raise click.ClickException(message) from None
         code = getattr(problem, "sqlite_errorcode", 0) & 0xFF
         more = "; 'flagloop doctor' says which file and what to do" if code in DAMAGED else ""
         raise click.ClickException(f"the data cannot be used: {problem}{more}") from None

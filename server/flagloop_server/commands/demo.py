@@ -19,9 +19,19 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--seconds", type=float, help="Stop after so many seconds (default: at Ctrl-C).")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0),
+    help="Stop after so many seconds (default: at Ctrl-C).",
+)
 @click.option("--port", default=8377, show_default=True, help="The server's port; 0: any free one.")
-@click.option("--rate", default=20.0, show_default=True, help="Simulated visitors a second.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True, max=1000),
+    default=20.0,
+    show_default=True,
+    help="Simulated visitors a second.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the last counts as JSON at the end.")
 def demo(seconds: float | None, port: int, rate: float, as_json: bool) -> None:
     """Start a server, a landing page with an experiment and simulated visitors."""

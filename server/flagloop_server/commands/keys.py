@@ -22,6 +22,8 @@ from flagloop_server.store import KeyInfo, KeyKind, Role
 
 KINDS = ["server", "client", "admin"]
 ROLES = ["viewer", "editor", "admin"]
+LONGEST = 36_500 * 86_400
+"""Seconds; what is for longer need not expire."""
 
 
 @click.group()
@@ -107,6 +109,8 @@ def expiry(duration: str) -> int:
     """The time after `duration` from now, in epoch ms; raises click.BadParameter."""
     try:
         seconds = parse_duration(duration)
+        if not 0 < seconds <= LONGEST:
+            raise ValueError(f"{duration} is not from 1s to {LONGEST // 86_400}d")
     except ValueError as problem:
         raise click.BadParameter(str(problem), param_hint="--expires") from None
     return int((time.time() + seconds) * 1000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import socket
 import sqlite3
 import sys
@@ -27,6 +28,13 @@ if TYPE_CHECKING:
     from flagloop_server.changes import Changes
 
 
+def read_url(_: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """A URL with its scheme: links are made of it, and cookies marked Secure by it."""
+    if value and not re.match(r"https?://[^/]", value):
+        raise click.BadParameter(f"{value!r} is not like https://flags.example.com", param=param)
+    return value or None
+
+
 @click.command()
 @data_option
 @click.option("--host", default="127.0.0.1", envvar="FLAGLOOP_HOST", show_default=True)
@@ -39,7 +47,10 @@ if TYPE_CHECKING:
     help="0 takes a free port.",
 )
 @click.option(
-    "--public-url", envvar="FLAGLOOP_PUBLIC_URL", help="Where people reach it behind a proxy."
+    "--public-url",
+    envvar="FLAGLOOP_PUBLIC_URL",
+    callback=read_url,
+    help="Where people reach it behind a proxy.",
 )
 @click.option(
     "--trusted-proxies",
@@ -100,7 +111,7 @@ def serve(
 def run(config: Config) -> None:
     """Serve until a signal comes; raises OSError, sqlite3.Error and FlagloopError at start."""
     from flagloop_server.commands.lock import sole_server
-    from flagloop_server.edge.server import allow_many_files, listen
+    from flagloop_server.edge.server import allow_many_files
     from flagloop_server.memory import give_back
 
     allow_many_files()
@@ -108,7 +119,7 @@ def run(config: Config) -> None:
     # All that may fail comes first: it must not spend the keys that are shown once.
     if config.flags is not None:
         check_environment(config.data, config.environment)
-    listener = listen(config.host, config.port)
+    listener = listening(config.host, config.port)
     url = public_url(config, listener)
     with contextlib.closing(listener), sole_server(config.data, url=url):
         from flagloop_server.app import create_app
@@ -118,6 +129,18 @@ def run(config: Config) -> None:
             serve_app(app, config, listener)
         finally:
             close_within(app, config.close_seconds)
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A bound socket; raises click.ClickException (exit code 1) that says what to choose."""
+    from flagloop_server.edge.server import listen
+
+    try:
+        return listen(host, port)
+    except OSError as problem:
+        why = problem.strerror or problem
+        advice = "choose another --port (0 takes a free one) or --host"
+        raise click.ClickException(f"cannot listen: {why}; {advice}") from None
 
 
 def serve_app(app: Application, config: Config, listener: socket.socket) -> None:

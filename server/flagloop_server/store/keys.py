@@ -23,6 +23,7 @@ from flagloop_server.store.records import (
 PREFIXES: Mapping[KeyKind, str] = {"server": "fl_srv_", "client": "fl_cli_", "admin": "fl_adm_"}
 ROLES: tuple[Role, ...] = ("viewer", "editor", "admin")
 ADMIN_KEY_LIFE_MS = 90 * 24 * 3600 * 1000
+LONGEST_LIFE_MS = 36_525 * 24 * 3600 * 1000
 ALL_ENVIRONMENTS = 0
 """The id that stands for every environment."""
 
@@ -67,6 +68,8 @@ class Keys:
         name = checked_name(name) or f"{kind} key"
         secret = PREFIXES[kind] + secrets.token_urlsafe(32)
         now = self._clock()
+        if expires_at is not None and expires_at > now + LONGEST_LIFE_MS:
+            raise ConfigError("a key expires within a hundred years, or never")
         if kind == "admin" and expires_at is None:
             expires_at = now + ADMIN_KEY_LIFE_MS
         hint = secret[: len(PREFIXES[kind]) + _HINT_LETTERS]

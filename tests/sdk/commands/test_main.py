@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -124,6 +125,18 @@ def test_colours_only_where_they_are_wanted(
     assert "\x1b[" not in run("validate", bad).output
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b[" not in run("validate", bad, color=True).output
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp437"])
+def test_a_terminal_that_lacks_a_letter_gets_its_number(tmp_path: Path, encoding: str) -> None:
+    """As on standard error: the rest of the answer is there."""
+    file = tmp_path / "flags.yaml"
+    file.write_text('version: 1\nflags: {a: {variants: {x: "🎉"}, default: x}}\n', "utf-8")
+    command = [sys.executable, "-m", "flagloop", "eval", "a", "--user", "u", "--file", str(file)]
+    where = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, capture_output=True, timeout=60, env=where, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == b'a: x "\\U0001f389" (STATIC)\n'
 
 
 def test_an_error_with_json_is_json_on_standard_output(run: Run) -> None:

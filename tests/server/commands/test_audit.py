@@ -6,7 +6,10 @@ import contextlib
 import csv
 import io
 import json
+import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,6 +72,16 @@ def test_every_row_is_exported(data: Path) -> None:
     )
     assert (row["action"], row["target"], row["environment"]) == ("create", "staging", "staging")
     run(data, "export", "--env", "nowhere", code=1)
+
+
+def test_a_reader_that_has_enough_is_no_error(data: Path) -> None:
+    """`| head` closes the pipe: the data are not to blame, and nothing is told."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "flagloop", "audit", "export", "--data", str(data)]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, timeout=60, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 def test_a_folder_without_a_server_is_refused(tmp_path: Path) -> None:

@@ -97,6 +97,8 @@ def test_a_revoked_key_is_no_longer_active(data: Path) -> None:
         (("create", "--env", "*"), 2, "one environment"),
         (("create", "--env", "production", "--role", "admin"), 2, "--role"),
         (("create", "--env", "production", "--expires", "soon"), 2, "--expires"),
+        (("create", "--env", "production", "--expires", "0s"), 2, "36500d"),
+        (("create", "--env", "production", "--expires", "9999999d"), 2, "36500d"),
         (("revoke", "999"), 1, "999"),
     ],
 )

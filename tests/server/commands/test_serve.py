@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 import requests
+from click.testing import CliRunner
 
+from flagloop_server.commands.serve import serve
 from helpers.patience import Stopwatch, until
 
 START = "version: 1\nflags:\n  a: {description: one}\n"
@@ -218,6 +220,25 @@ def test_a_taken_port_is_told_with_what_to_do(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "Address already in use" in done.stderr
     assert "choose another --port" in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "[::1]"])
+def test_a_host_that_is_none_is_told_as_such(tmp_path: Path, host: str) -> None:
+    """The data are not to blame, and nothing is made."""
+    told = CliRunner().invoke(serve, ["--data", str(tmp_path / "data"), "--host", host])
+    assert told.exit_code == 1
+    assert told.output.startswith("Error: cannot listen: ")
+    assert "--host" in told.output
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_public_url_has_its_scheme(tmp_path: Path) -> None:
+    """Links for people are made of it: without a scheme none would work."""
+    wrong = ["--data", str(tmp_path / "data"), "--public-url", "flags.example.com"]
+    told = CliRunner().invoke(serve, wrong)
+    assert told.exit_code == 2
+    assert "is not like https://flags.example.com" in told.output
     assert not (tmp_path / "data").exists()
 
 

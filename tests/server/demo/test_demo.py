@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 import requests
+from click.testing import CliRunner
 
+from flagloop_server.commands.demo import demo
 from flagloop_server.demo.visitors import SIGN_UP_RATE
 from flagloop_server.demo.world import ENVIRONMENT, FLAG, World
 from flagloop_server.store import Actor
@@ -101,6 +103,14 @@ def test_the_command_ends_by_itself_and_prints_the_counts(tmp_path: Path) -> Non
         if seen:
             break
     assert seen > 0
+
+
+@pytest.mark.parametrize("option", ["--rate", "--seconds"])
+def test_a_number_that_makes_no_demo_is_refused(option: str) -> None:
+    """Before anything is started."""
+    told = CliRunner().invoke(demo, ["--port", "0", option, "-1"])
+    assert told.exit_code == 2
+    assert option in told.output
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
