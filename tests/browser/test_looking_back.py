@@ -101,9 +101,8 @@ def test_the_playground_without_javascript(scriptless: Chrome, scene: Scene, too
     arrive(driver, tools, "u-1 (plan pro, country US)")
     write(driver, "#q", "checkout")
     click(driver, tools, "Filter")
-    arrive(driver, tools, "rule beta")
-    rows = driver.find_elements(By.CSS_SELECTOR, "[data-row]")
-    assert "new_checkout" in rows[0].text
+    tools.until(lambda: "new_checkout" in one(driver, "[data-row]").text, "its row to be the first")
+    assert "rule beta" in one(driver, "[data-row]").text
 
 
 def test_compare_and_promote(driver: Chrome, scene: Scene, tools: Any) -> None:
