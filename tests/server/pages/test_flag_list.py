@@ -92,3 +92,22 @@ def test_only_those_who_may_edit_can_choose(many: Application, visit: Any) -> No
     """A viewer sees no boxes and no button."""
     assert visit("viewer").get(LIST).text.count("data-pick") == 0
     assert visit("editor").get(LIST).text.count('name="flag"') == 3
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "/environments/production/flags?",
+        "/environments/production/segments?",
+        "/environments/production/archive?",
+        "/environments/production/compare/development?",
+        "/environments/production/playground?key=u-1&",
+    ],
+)
+def test_an_address_beyond_the_last_row_shows_the_last(
+    many: Application, visit: Any, place: str
+) -> None:
+    """An old link, or a search that finds less by now, leads to no empty list of rows."""
+    many.changes.apply(change.archive_flag("production", "new_checkout"), BEN, "")
+    text = visit("viewer", "*").get(f"{place}start=9999").text
+    assert ("9,999" in text, "9999 shown" in text, "data-row" in text) == (False, False, True)

@@ -16,7 +16,7 @@ from flagloop_server.itemtext import dedented
 from flagloop_server.store import Environment, now_ms
 from flagloop_server.web import application
 from flagloop_server.web.pages.confirmation import Done
-from flagloop_server.web.pages.frame import back_to_flag, blueprint, enter, page, whole
+from flagloop_server.web.pages.frame import back_to_flag, blueprint, enter, first_row, page, whole
 from flagloop_server.web.pages.proposals import reason
 
 PAGE = 100
@@ -55,7 +55,7 @@ def archive(environment: str) -> ResponseReturnValue:
     env, _ = enter("view", environment)
     store, text = application().store, request.args.get("q", "")
     total, newest = store.archive_page(environment, "", start=0, limit=1)
-    first = max(0, request.args.get("start", 1, type=whole) - 1)
+    first = first_row(total)
     found, shown = store.archive_page(environment, text, start=first, limit=PAGE)
     return page(
         "archive.html",

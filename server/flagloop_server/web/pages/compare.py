@@ -21,7 +21,15 @@ from flagloop_server.promoting import Promotion
 from flagloop_server.store import Environment, Ref
 from flagloop_server.web import application
 from flagloop_server.web.identity import require
-from flagloop_server.web.pages.frame import back_to_flag, blueprint, enter, page, visible, whole
+from flagloop_server.web.pages.frame import (
+    back_to_flag,
+    blueprint,
+    enter,
+    first_row,
+    page,
+    visible,
+    whole,
+)
 from flagloop_server.web.pages.proposals import Proposal, propose, reason
 from flagloop_server.wording import join_words
 
@@ -99,7 +107,7 @@ def compare(environment: str, other: str) -> ResponseReturnValue:
     args = request.args
     wanted = Wanted(args.get("show", ""), args.get("section", ""), args.get("q", ""))
     chosen = [item for item in found.items if wanted.takes(item)]
-    first = max(0, args.get("start", 1, type=whole) - 1)
+    first = first_row(len(chosen))
     environments = visible(store.environments(), who)
     return page(
         "compare.html",

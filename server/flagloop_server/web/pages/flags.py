@@ -23,6 +23,7 @@ from flagloop_server.web.pages.frame import (
     blueprint,
     drop_notes,
     enter,
+    first_row,
     page,
     take_notes,
     whole,
@@ -44,7 +45,7 @@ def flag_list(environment: str) -> ResponseReturnValue:
     rows = overview.flag_rows(parsed, seen, now_ms(), settled, stored=stored)
     wanted, order = _wanted()
     found = overview.ordered(overview.select(rows, wanted), order)
-    first = max(0, request.args.get("start", 1, type=whole) - 1)
+    first = first_row(len(found))
     shown = found[first : first + PAGE]
     return page(
         "flag_list.html",

@@ -137,6 +137,12 @@ def whole(text: str) -> int:
     return number
 
 
+def first_row(total: int) -> int:
+    """The place of the row that the address begins at (`start`, from 1 on), among `total`."""
+    asked = max(0, request.args.get("start", 1, type=whole) - 1)
+    return min(asked, max(0, total - 1))
+
+
 def theme() -> str:
     """The chosen theme: auto, light or dark."""
     chosen = request.cookies.get(THEME_COOKIE, "auto")

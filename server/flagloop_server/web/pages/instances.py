@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from flask import request
 from flask.typing import ResponseReturnValue
 
 from flagloop_server import obedience
@@ -14,7 +13,7 @@ from flagloop_server.obedience import Obedience, State
 from flagloop_server.store import Environment
 from flagloop_server.web import application
 from flagloop_server.web.identity import public_url
-from flagloop_server.web.pages.frame import blueprint, enter, fragment, page, whole
+from flagloop_server.web.pages.frame import blueprint, enter, first_row, fragment, page
 
 PAGE = 100
 """Rows that are shown at once."""
@@ -60,7 +59,7 @@ def _listed(env: Environment) -> dict[str, Any]:
     app = application()
     told = obedience.look(app.store, app.instances, env.key)
     states = sorted(told.states, key=lambda one: ORDER.index(one[1]))
-    first = min(max(0, request.args.get("start", 1, type=whole) - 1), max(0, len(states) - 1))
+    first = first_row(len(states))
     return {
         "told": told,
         "summary": summary(told),

@@ -18,7 +18,7 @@ from flagloop_server.contextform import from_fields, in_words, to_fields, to_jso
 from flagloop_server.store import Environment
 from flagloop_server.web import application
 from flagloop_server.web.identity import public_url
-from flagloop_server.web.pages.frame import blueprint, enter, page, whole
+from flagloop_server.web.pages.frame import blueprint, enter, first_row, page, whole
 from flagloop_server.web.pages.moments import address_text, field_text, read_moment
 
 PAGE = 200
@@ -115,7 +115,7 @@ def try_context(environment: str) -> ResponseReturnValue:
     recorded = application().events.contexts(env.id, STARTERS) if who.may("edit", env.key) else []
     found = answer.lines if answer else []
     chosen = decided.select(found, request.args.get("show", ""), request.args.get("q", ""))
-    first = max(0, request.args.get("start", 1, type=whole) - 1)
+    first = first_row(len(chosen))
     response = page(
         "playground.html",
         env,

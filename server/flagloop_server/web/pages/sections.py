@@ -20,7 +20,7 @@ from flagloop_server.sections import ItemRow, Section, Use
 from flagloop_server.store import Environment, Ref, now_ms
 from flagloop_server.web import application
 from flagloop_server.web.pages.confirmation import confirmation
-from flagloop_server.web.pages.frame import blueprint, enter, page, whole
+from flagloop_server.web.pages.frame import blueprint, enter, first_row, page, whole
 
 PAGE = 100
 """Rows of a list that are shown at once."""
@@ -54,7 +54,7 @@ def section_list(environment: str, kind: str) -> ResponseReturnValue:
     rows = sections.item_rows(parsed, section, used, stored.item_revisions)
     text = request.args.get("q", "")
     found = sections.search(rows, text)
-    first = max(0, request.args.get("start", 1, type=whole) - 1)
+    first = first_row(len(found))
     shown = found[first : first + PAGE]
     return page(
         "section_list.html",
