@@ -76,7 +76,9 @@ def damage(connection: sqlite3.Connection, *, whole: bool) -> list[str]:
         found = [str(row[0]) for row in connection.execute(f"PRAGMA {pragma}(10)")]
     except sqlite3.DatabaseError as problem:
         return [str(problem)]
-    return [line for line in found if line != "ok"]
+    # One row may be many lines under a heading, `*** in database main ***`.
+    lines = (line for text in found for line in text.splitlines())
+    return [line for line in lines if line != "ok" and not line.startswith("***")]
 
 
 def schema(connection: sqlite3.Connection, name: str) -> tuple[str, ...]:
