@@ -65,3 +65,25 @@ def test_the_skip_link_comes_first(driver: Chrome, scene: Scene, tools: Any) -> 
     link = driver.switch_to.active_element
     assert link.get_attribute("textContent") == "Skip to the content"
     tools.until(lambda: link.rect["y"] > 0, "the link to come into view")
+
+
+@pytest.mark.parametrize("secure", [True, False])
+def test_a_key_is_copied_whatever_the_address(
+    driver: Chrome, scene: Scene, tools: Any, secure: bool
+) -> None:
+    """Also where a page came by plain HTTP, to which browsers give no clipboard."""
+    key = f"copied_{'with' if secure else 'without'}"
+    driver.get(f"{tools.add_flag(scene, key)}?kill=1")
+    if not secure:
+        driver.execute_script("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    driver.find_element(By.CSS_SELECTOR, "button[data-copy]").click()
+    driver.find_element(By.TAG_NAME, "body").send_keys("x")
+    field = driver.find_element(By.ID, "reason")
+    tools.until(field.is_displayed, "the dialog")
+
+    def pasted() -> bool:
+        field.clear()
+        field.send_keys(Keys.CONTROL + "v")
+        return bool(field.get_attribute("value") == key)
+
+    tools.until(pasted, "the key to be copied")
