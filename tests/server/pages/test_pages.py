@@ -79,6 +79,15 @@ def test_the_list_tells_state_and_who_gets_what(visit: Any) -> None:
     assert "flags match" not in html
 
 
+def test_the_list_of_one_flag_says_so(shop: Application, visit: Any) -> None:
+    """In the singular, in all places where a number stands."""
+    alone = change.put_item("development", "flags", "alone", "alone: {rules: []}\n")
+    shop.changes.apply(alone, BEN, "the first")
+    html = visit("editor", "development").get("/environments/development/flags").text
+    assert "1 flag in <strong>development</strong>" in html
+    assert "the one shown" in html
+
+
 def test_the_list_shows_what_was_evaluated_today(shop: Application, visit: Any) -> None:
     """The sum of the last 24 hours, its hours as a line, and when the flag was last asked for."""
     counts = [
