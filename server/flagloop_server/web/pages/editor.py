@@ -7,7 +7,6 @@ from typing import Any, cast
 
 from flask import redirect, request, url_for
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
 
 from flagloop.document.schema import SECTIONS
@@ -26,7 +25,6 @@ from flagloop_server.editing import (
 from flagloop_server.proposals import Proposal, text_of
 from flagloop_server.store import Environment
 from flagloop_server.web import application
-from flagloop_server.web.identity import Identity
 from flagloop_server.web.pages.confirmation import confirmation
 from flagloop_server.web.pages.drafting import drawn
 from flagloop_server.web.pages.frame import back_to_flag, blueprint, enter, page, whole
@@ -65,19 +63,19 @@ def _edited() -> Edited:
 @blueprint.get("/environments/<environment>/items/<section>/new")
 def new_item(environment: str, section: str) -> ResponseReturnValue:
     """The editor with an item to begin with."""
-    env, who = enter("edit", environment)
-    return _editor(env, who, Edited(_known_section(section), "", starter(section), 0), Seen())
+    env, _ = enter("edit", environment)
+    return _editor(env, Edited(_known_section(section), "", starter(section), 0), Seen())
 
 
 @blueprint.get("/environments/<environment>/items/<section>/<key>/edit")
 def edit_item(environment: str, section: str, key: str) -> ResponseReturnValue:
     """An item's text in the editor."""
-    env, who = enter("edit", environment)
+    env, _ = enter("edit", environment)
     stored = application().store.document(environment)
     item = change.find_item(stored, _known_section(section), key)
     opened = stored.item_revisions.get((section, key), 0)
     text = text_of(stored.document, section, key) or item.text
-    return _editor(env, who, Edited(section, key, text, opened), Seen())
+    return _editor(env, Edited(section, key, text, opened), Seen())
 
 
 @blueprint.get("/environments/<environment>/new-flag")
@@ -95,12 +93,12 @@ def edit_flag(environment: str, flag: str) -> ResponseReturnValue:
 @blueprint.post("/environments/<environment>/reports/edit")
 def preview_edit(environment: str) -> ResponseReturnValue:
     """What the edited text would do, brought together with what others saved meanwhile."""
-    env, who = enter("edit", environment)
+    env, _ = enter("edit", environment)
     edited = _edited()
     found = meanwhile(application().store, env.key, edited, _choices())
     if found is not None:
-        return _together(env, who, edited, found)
-    return _editor(env, who, edited, Seen(proposal=_proposal(env, edited), why=reason()))
+        return _together(env, edited, found)
+    return _editor(env, edited, Seen(proposal=_proposal(env, edited), why=reason()))
 
 
 @blueprint.post("/environments/<environment>/edit")
@@ -115,18 +113,16 @@ def save_edit(environment: str) -> ResponseReturnValue:
         applied = application().changes.apply(planned, who.actor, reason(), expected=expected)
     except DocumentError as error:
         shown = Proposal(problems=tuple(error.problems))
-        return _editor(env, who, edited, Seen(422, shown, why=reason()))
+        return _editor(env, edited, Seen(422, shown, why=reason()))
     except DisturbedError as error:
-        return _refused(env, who, edited, Seen(409, refusal=str(error), why=reason()))
+        return _refused(env, edited, Seen(409, refusal=str(error), why=reason()))
     except ConfigError as error:
-        return _refused(
-            env, who, edited, Seen(400, refusal=str(error), forced=forced, why=reason())
-        )
+        return _refused(env, edited, Seen(400, refusal=str(error), forced=forced, why=reason()))
     except ConflictError as error:
         found = meanwhile(application().store, env.key, edited)
         if found is None:
-            return _editor(env, who, edited, Seen(409, refusal=str(error), why=reason()))
-        return _together(env, who, edited, found, 409)
+            return _editor(env, edited, Seen(409, refusal=str(error), why=reason()))
+        return _together(env, edited, found, 409)
     return _back(environment, edited, applied)
 
 
@@ -167,20 +163,18 @@ def _proposal(env: Environment, edited: Edited) -> Proposal:
         return Proposal(problems=tuple(error.problems))
 
 
-def _together(
-    env: Environment, who: Identity, edited: Edited, found: Meanwhile, status: int = 200
-) -> Response:
+def _together(env: Environment, edited: Edited, found: Meanwhile, status: int = 200) -> Response:
     """The editor after somebody else saved: the merged text where that can be had."""
     if found.merged is None:
-        return _editor(env, who, edited, Seen(409, meanwhile=found, why=reason()))
+        return _editor(env, edited, Seen(409, meanwhile=found, why=reason()))
     merged = replace(edited, text=found.merged, opened=found.now)
     shown = Seen(status, _proposal(env, merged), found, edited.text, why=reason())
-    return _editor(env, who, merged, shown)
+    return _editor(env, merged, shown)
 
 
-def _refused(env: Environment, who: Identity, edited: Edited, seen: Seen) -> Response:
+def _refused(env: Environment, edited: Edited, seen: Seen) -> Response:
     """The editor with what it would do, and why it was not done."""
-    return _editor(env, who, edited, replace(seen, proposal=_proposal(env, edited)))
+    return _editor(env, edited, replace(seen, proposal=_proposal(env, edited)))
 
 
 def _back(environment: str, edited: Edited, applied: change.Applied) -> Response:
@@ -205,7 +199,7 @@ def _home(env: Environment, edited: Edited, *, exists: bool) -> tuple[str, str]:
     return section.capitalize(), url_for("pages.section_list", environment=place, kind=section)
 
 
-def _editor(env: Environment, who: Identity, edited: Edited, seen: Seen) -> Response:
+def _editor(env: Environment, edited: Edited, seen: Seen) -> Response:
     app = application()
     stored = app.store.document(env.key)
     values: dict[str, Any] = {}
@@ -218,8 +212,6 @@ def _editor(env: Environment, who: Identity, edited: Edited, seen: Seen) -> Resp
         values["named_by"] = app.changes.named_by(stored, ref)
         values["exists"] = exists
         values["disturbs"] = disturbed_without(definitions(stored), ref)
-    if who.user is None:
-        raise BadRequest("the editor is for people")
     return page(
         "edit.html",
         env,
