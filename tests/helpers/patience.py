@@ -50,7 +50,7 @@ class Stopwatch:
 
     def within(self, seconds: float) -> bool:
         """Whether so much time is not over yet; also false when too much has passed anyway."""
-        return self.seconds < seconds and self.passed < seconds + LONG
+        return self.seconds < seconds and self.passed < seconds + 5 * LONG
 
 
 def until(condition: Callable[[], object], seconds: float | None = None) -> bool:
