@@ -200,20 +200,6 @@ def test_a_damaged_database(data: Path, clock: Clock, name: str) -> None:
     assert name in found["integrity"].text
 
 
-def test_a_database_with_much_damage_is_told_on_one_line(data: Path, clock: Clock) -> None:
-    """SQLite tells of many pages at once, under a heading of its own."""
-    path = data / "config.db"
-    raw = bytearray(path.read_bytes())
-    raw[3 * 4096 : 7 * 4096] = b"\x5a" * (4 * 4096)
-    path.write_bytes(raw)
-    with closing(sqlite3.connect(path)) as connection:
-        assert "\n" in str(connection.execute("PRAGMA quick_check(10)").fetchone()[0])
-    text = problems(examine(data, clock.now))["integrity"].text
-    assert "\n" not in text
-    assert "***" not in text
-    assert text.endswith(" more")
-
-
 @pytest.mark.parametrize("name", ["config.db", "events.db"])
 def test_a_database_that_was_emptied(data: Path, clock: Clock, name: str) -> None:
     """No earlier flagloop made it: it is lost."""

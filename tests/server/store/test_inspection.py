@@ -89,3 +89,20 @@ def test_a_file_that_is_missing_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.OperationalError), inspection.read_only(tmp_path / "a.db"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_much_damage_is_told_line_by_line(tmp_path: Path) -> None:
+    """SQLite tells of many pages in one row, under a heading of its own."""
+    path = tmp_path / "some.db"
+    with closing(connect(path)) as connection:
+        connection.execute("CREATE TABLE note (id INTEGER PRIMARY KEY, text TEXT)")
+        connection.commit()
+    raw = bytearray(path.read_bytes())
+    pages = int.from_bytes(raw[28:32], "big") + 4
+    raw[28:32] = pages.to_bytes(4, "big")
+    path.write_bytes(raw + bytes(4 * 4096))  # four pages that nothing uses
+    with closing(sqlite3.connect(path)) as connection:
+        assert "\n" in connection.execute("PRAGMA quick_check(10)").fetchone()[0]
+        found = inspection.damage(connection, whole=False)
+    assert len(found) == 4
+    assert not [line for line in found if "\n" in line or line.startswith("***")]
