@@ -170,13 +170,18 @@ def test_a_kill_is_watched_until_all_obey(driver: Chrome, scene: Scene, tools: A
 
 
 def test_a_kill_needs_a_reason(scriptless: Chrome, scene: Scene, tools: Any) -> None:
-    """An empty reason stops at the browser; a blank one at the server, which says so."""
+    """The browser stops a blank one, where it can still be written, also without scripts."""
     driver = scriptless
     driver.get(tools.add_flag(scene, "needs_reason") + "?kill=1")
-    one(driver, "#reason").send_keys("   ")
+    field = one(driver, "#reason")
+    field.send_keys("   ")
     click(driver, tools, "Kill needs_reason in production")
-    arrive(driver, tools, "needs a reason")
+    assert field.get_property("validity")["patternMismatch"]
     assert "killed:" not in tools.item_text(scene, "needs_reason")
+    field.send_keys("INC-78")
+    click(driver, tools, "Kill needs_reason in production")
+    arrive(driver, tools, "INC-78")
+    assert "killed:" in tools.item_text(scene, "needs_reason")
 
 
 def test_raise_a_share_after_a_preview(driver: Chrome, scene: Scene, tools: Any) -> None:
