@@ -59,25 +59,13 @@ class Tallies(Generic[K]):
         return found
 
 
-class Turn:
-    """A lock that tells its holder whether it is `first`.
+def _outermost(lock: Any) -> bool:
+    """Whether this thread does not have the reentrant `lock` yet.
 
-    A signal handler's turn inside of one that its own thread has is not: waiting would be for
-    ever, and what is half done must not be done again.
+    A signal handler may come while it has: what is half done must not be done again. Asked of the
+    lock, since a class around it could be left by a handler that raises before it is released.
     """
-
-    def __init__(self) -> None:
-        self._lock = RLock()
-        self._depth = 0
-
-    def __enter__(self) -> bool:
-        self._lock.acquire()
-        self._depth += 1
-        return self._depth == 1
-
-    def __exit__(self, *_: object) -> None:
-        self._depth -= 1
-        self._lock.release()
+    return not lock._is_owned()
 
 
 class Counted(Protocol):
@@ -109,7 +97,7 @@ class Counts:
 
     def reset(self) -> None:
         """Forget everything but the ruleset's present counts, for a forked child."""
-        self._turn = Turn()
+        self._lock = RLock()
         sources = getattr(self, "_sources", [])[-1:]
         self._sources: list[tuple[Counted, float]] = sources
         self._errors: Tallies[tuple[str, str]] = Tallies()
@@ -122,7 +110,8 @@ class Counts:
     def adopt(self, ruleset: Counted) -> None:
         """Count `ruleset` from now on; its predecessor is read until nobody can be inside."""
         now = self._clock()
-        with self._turn as first:
+        first = _outermost(self._lock)
+        with self._lock:
             if first:
                 # Also here, since no worker runs before the first evaluation.
                 self._drain(now)
@@ -145,8 +134,8 @@ class Counts:
 
     def drain(self) -> None:
         """Read all counters; what was counted belongs to the minute that now ends."""
-        with self._turn as first:
-            if first:
+        if _outermost(self._lock):
+            with self._lock:
                 self._drain(self._clock())
 
     def _drain(self, now: float) -> None:
@@ -162,8 +151,9 @@ class Counts:
 
     def take(self, most: int) -> list[JSON]:
         """At most that many rows in their wire form; they are forgotten here."""
-        with self._turn as first:
-            keys = list(self._rows)[:most] if first else []
+        if not _outermost(self._lock):
+            return []
+        with self._lock:
             return [
                 {
                     "flag": flag,
@@ -173,7 +163,7 @@ class Counts:
                     "minute": minute,
                     "n": self._rows.pop((flag, variant, rule, reason, minute)),
                 }
-                for flag, variant, rule, reason, minute in keys
+                for flag, variant, rule, reason, minute in list(self._rows)[:most]
             ]
 
     def __len__(self) -> int:
@@ -226,7 +216,7 @@ class Losses:
 
     def reset(self) -> None:
         """Forget everything, for a forked child: its parent reports."""
-        self._turn = Turn()
+        self._lock = RLock()
         self._seen: Tallies[tuple[str, str | None, str | None]] = Tallies()
         self._rows: dict[tuple[str, str | None, str | None], int] = {}
         self._totals: dict[str, int] = {}
@@ -238,16 +228,17 @@ class Losses:
     @property
     def totals(self) -> dict[str, int]:
         """All losses of this process by reason, also the reported ones."""
-        with self._turn as first:
+        first = _outermost(self._lock)
+        with self._lock:
             if first:
                 self._drain()
             return dict(self._totals)
 
     def take(self, most: int) -> list[JSON]:
         """At most that many rows in their wire form; they are forgotten here."""
-        with self._turn as first:
-            if not first:
-                return []
+        if not _outermost(self._lock):
+            return []
+        with self._lock:
             self._drain()
             return [
                 {"reason": key[0], "flag": key[1], "variant": key[2], "n": self._rows.pop(key)}
@@ -256,7 +247,7 @@ class Losses:
 
     def give_back(self, rows: Iterable[JSON]) -> None:
         """Rows that were taken and did not arrive: they are to be taken again."""
-        with self._turn:
+        with self._lock:
             for row in rows:
                 key = (row["reason"], row["flag"], row["variant"])
                 self._rows[key] = self._rows.get(key, 0) + row["n"]

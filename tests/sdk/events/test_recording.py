@@ -250,6 +250,41 @@ def test_a_signal_handler_may_come_at_any_line() -> None:
     assert losses.totals == {"closed": 3}
 
 
+def test_a_signal_handler_that_raises_leaves_no_lock_behind() -> None:
+    """Whatever call Ctrl-C comes into while the first thread looks, the worker goes on."""
+    left = 0
+
+    def look(counts: Counts, losses: Losses) -> None:
+        counts.drain()
+        counts.take(10)
+        assert set(losses.totals) == {"closed"}
+        losses.give_back(losses.take(10))
+
+    def trace(frame: Any, event: str, _: Any) -> None:
+        nonlocal left
+        left -= frame.f_code.co_filename == recording.__file__
+        if left == 0:
+            raise KeyboardInterrupt
+
+    interrupted = 0
+    while left == 0:
+        parts = Counts(lambda: None), Losses()
+        parts[1].add("closed", None, None)
+        left = interrupted + 1
+        sys.settrace(trace)
+        try:
+            look(*parts)
+        except KeyboardInterrupt:
+            interrupted += 1
+        finally:
+            sys.settrace(None)
+        worker = threading.Thread(target=look, args=parts, daemon=True)
+        worker.start()
+        worker.join(60)
+        assert not worker.is_alive()
+    assert interrupted > 5
+
+
 def test_recorded_contexts_hold_what_they_may_and_nothing_else(world: Any) -> None:
     """The key, the attributes used as unit and those in `recording`, nothing else."""
     world.decide("plain", {"key": 42, "org": "o1", "plan": "pro", "email": "secret@example.com"})
