@@ -25,7 +25,8 @@ GONE = 15 * 60_000
 LONGEST_INTERVAL = 3_600_000
 """So much of the pause between two polls is believed; milliseconds."""
 RETURN = 70_000
-"""Within so long after a server's start SDKs have come back: they pause for a minute at most."""
+"""Within so long after a server's start SDKs have come back (milliseconds): they pause for a minute
+at most, unless they were told to poll more rarely."""
 LEFT = 180_000
 """So long it is known who said goodbye, and no late envelope brings them back."""
 MOST_LEFT = 50_000

@@ -74,9 +74,12 @@ class Obedience:
 
     @property
     def complete(self) -> bool:
-        """Whether there is somebody, and nobody is missing who should have said so."""
+        """Whether there is somebody, and nobody is missing who should have said so.
+
+        Just after a start nobody can tell: who was silent for long is not on the list yet.
+        """
         missing = self.count("late") + self.count("stale") + self.unlisted
-        return bool(self.states) and not missing
+        return bool(self.states) and not missing and self.returning is None
 
     @property
     def settled(self) -> bool:
@@ -93,12 +96,7 @@ class Obedience:
 
     def sentence(self) -> str:
         """`off on 97 of 100 instances in 0.3 s; 3 stale: web-7:4711 (revision 12, ...), ...`."""
-        if not self.total:
-            return "no instance is known that decides by this server, so nobody can say who has it"
-        effect = EFFECTS.get(self.target.action, "in force")
-        took = f" in {duration(self.seconds)}" if self.seconds is not None else ""
-        noun = "instance" if self.total == 1 else "instances"
-        parts = [f"{effect} on {self.reached:,} of {self.total:,} {noun}{took}"]
+        parts = [self._reach()]
         for state, words in (
             ("late", "not yet"),
             ("stale", "stale"),
@@ -116,6 +114,14 @@ class Obedience:
         if self.target.undone is not None:
             parts.append(f"but revision {self.target.undone} has undone it since")
         return "; ".join(parts)
+
+    def _reach(self) -> str:
+        if not self.total:
+            return "no instance is known that decides by this server, so nobody can say who has it"
+        effect = EFFECTS.get(self.target.action, "in force")
+        took = f" in {duration(self.seconds)}" if self.seconds is not None else ""
+        noun = "instance" if self.total == 1 else "instances"
+        return f"{effect} on {self.reached:,} of {self.total:,} {noun}{took}"
 
     def _names(self, found: Sequence[Seen]) -> str:
         named = [f"{one.place} ({self.about(one)})" for one in found[:NAMED]]

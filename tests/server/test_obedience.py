@@ -147,9 +147,14 @@ def test_a_server_that_just_came_back_says_so() -> None:
     assert told.sentence() == (
         "off on 1 of 1 instance in 42 ms; this server started 12 s ago, so more may come back"
     )
-    assert not told.settled
-    nobody = obedience([], kill(), NOW, returning=NOW - 12_000)
-    assert not nobody.settled
+    assert (told.complete, told.settled) == (False, False)  # one of how many, nobody knows yet
+    nobody = obedience([], kill(undone=33), NOW, unlisted=2, returning=NOW - 12_000)
+    assert nobody.sentence() == (
+        "no instance is known that decides by this server, so nobody can say who has it; 2 or more"
+        " not known, for whom the list has no room; this server started 12 s ago, so more may come"
+        " back; but revision 33 has undone it since"
+    )
+    assert (nobody.complete, nobody.settled) == (False, False)
 
 
 def test_many_are_not_all_named() -> None:

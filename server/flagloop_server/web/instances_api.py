@@ -66,8 +66,8 @@ class Obedience(records.Record, frozen=True):
     """Who has a revision: `reached` of `instances`, the slowest of them after `seconds`.
 
     `unlisted` are those for whom the list has no room: nobody knows of them. `complete` when there
-    are some and none is late, stale or unlisted, `settled` when nobody is late and the server did
-    not start a moment ago, so waiting longer would tell little. `missing` names at most 100.
+    are some and none is late, stale or unlisted, `settled` when nobody is late, so waiting longer
+    would tell little; neither for a minute after the server came back. `missing` names at most 100.
     """
 
     environment: str
