@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from flagloop.errors import NotFoundError
@@ -34,10 +34,7 @@ _ROWS = (
     " WHERE environment_id = ? AND number IN ({})"
 )
 
-_FOUND = (
-    "FROM archived_flag WHERE environment_id = ? AND NOT EXISTS (SELECT 1 FROM json_each(?)"
-    " WHERE NOT instr(casefold(archived_flag.key || ' ' || text), value))"
-)
+_FOUND = "FROM archived_flag WHERE environment_id = ? AND has_words(key || ' ' || text)"
 
 
 class History:
@@ -181,15 +178,14 @@ class History:
     ) -> tuple[int, list[ArchivedFlag]]:
         """How many archived flags have every word of `text`, and some of them, the latest first."""
         with self._file.snapshot() as connection:
-            connection.create_function("casefold", 1, str.casefold, deterministic=True)
+            connection.create_function("has_words", 1, _having(text))
             number = environments.find(connection, key).id
-            values = (number, json.dumps(text.casefold().split()))
-            found = connection.execute(f"SELECT count(*) {_FOUND}", values).fetchone()[0]
+            found = connection.execute(f"SELECT count(*) {_FOUND}", (number,)).fetchone()[0]
             rows = connection.execute(
                 "SELECT * FROM archived_flag WHERE environment_id = ? AND key IN"  # noqa: S608 - own
                 f" (SELECT key {_FOUND} ORDER BY revision DESC, key LIMIT ? OFFSET ?)"
                 " ORDER BY revision DESC, key",
-                (number, *values, limit, start),
+                (number, number, limit, start),
             )
             return found, [_archived_flag(row) for row in rows]
 
@@ -206,6 +202,17 @@ class History:
                 (environment.id, json.dumps(asked)),
             )
             return [row["key"] for row in rows]
+
+
+def _having(text: str) -> Callable[[str], bool]:
+    """Whether a text has every word of `text`, in any case."""
+    words = {*text.casefold().split()}
+
+    def has_words(other: str) -> bool:
+        other = other.casefold()
+        return all(word in other for word in words)
+
+    return has_words
 
 
 def _archived_flag(row: sqlite3.Row) -> ArchivedFlag:
