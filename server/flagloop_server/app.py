@@ -9,6 +9,7 @@ from types import TracebackType
 
 from flask import Response
 
+from flagloop.errors import FlagloopError
 from flagloop_server.auth import Auth, first_start
 from flagloop_server.background import Background
 from flagloop_server.changes import Changes
@@ -162,7 +163,7 @@ class Application:
         for work in (self.touch_keys, self.roll.write):
             try:
                 work()
-            except sqlite3.Error as problem:
+            except (FlagloopError, sqlite3.Error) as problem:  # the databases must be closed
                 log.warning("the last use of keys, or who is there, was not written: %s", problem)
         self.store.close()
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import uuid
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from flagloop_server.app import create_app
 from flagloop_server.config import Config
@@ -105,3 +108,13 @@ def test_closing_twice_is_closing_once(tmp_path: Path) -> None:
     app.close()
     app.close()
     assert not app.background.jobs[0].alive()
+
+
+def test_whatever_fails_at_the_end_the_databases_are_closed(tmp_path: Path) -> None:
+    """The list of instances can no longer be written: the event log was closed before."""
+    app = create_app(Config(data=tmp_path))
+    app.instances.polled(app.store.environment("production").id, 1, b"i-1", b"k.1")
+    app.events.close()
+    app.close()
+    with pytest.raises(sqlite3.ProgrammingError):
+        app.store.environments()
