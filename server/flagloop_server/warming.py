@@ -14,7 +14,7 @@ class Warmer:
     """Compiles the templates once, and each document when it is new: after a start or a change.
 
     All of it goes into the caches that the pages ask. With 2,000 flags a start takes 1 s of one
-    core, a change 0.05 s.
+    core, a change 0.05 s, one of what flags name (a segment) nearly as long as a start.
     """
 
     def __init__(self, store: Store, templates: Environment) -> None:
