@@ -81,6 +81,8 @@ class Protocol(HttpToolsProtocol):
         while self.parser.get_method() != b"CONNECT":
             head = self._plain_head()
             self.parser = HttpRequestParser(self)
+            # As uvicorn's: what comes after the last request does not cost that one its answer.
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
             try:
                 self.parser.feed_data(head)
                 self.parser.feed_data(rest)
@@ -110,7 +112,7 @@ class Protocol(HttpToolsProtocol):
         self.scope["extensions"] = extensions
         before = self.cycle
         super().on_headers_complete()
-        if self.pipeline:
+        if self.pipeline and self.cycle is not before:
             self._line_up(before)
 
     def _line_up(self, before: Any) -> None:

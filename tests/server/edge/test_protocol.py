@@ -230,6 +230,23 @@ def test_a_body_stays_a_body_beside_a_wish_for_another_protocol(
     serving(echo, act, LONG)
 
 
+@pytest.mark.parametrize("wish", [b"close", b"close, upgrade\r\nUpgrade: h2c"])
+@pytest.mark.parametrize("more", [b"\r\n", b"GET /2 HTTP/1.1\r\nHost: x\r\n\r\n", b"\x00"])
+def test_what_comes_after_the_last_request_does_not_cost_it_its_answer(
+    wish: bytes, more: bytes
+) -> None:
+    """It said that it is the last one; old clients send a line's end after a body."""
+
+    async def act(place: Place) -> None:
+        reader, writer = await place.connect()
+        writer.write(b"POST /1 HTTP/1.1\r\nHost: x\r\nConnection: %b\r\n" % wish)
+        writer.write(b"Content-Length: 4\r\n\r\nbody" + more)
+        assert (await said(reader)).endswith(b"\r\n\r\nPOST /1 body")
+        writer.close()
+
+    serving(echo, act, LONG)
+
+
 @pytest.mark.parametrize(
     "request_", [b"CONNECT x:80 HTTP/1.1\r\n\r\n", b"CONNECT /x HTTP/1.1\r\n\r\n"]
 )
@@ -292,8 +309,9 @@ def test_every_request_of_a_client_that_went_away_hears_of_it() -> None:
     serving(stream, act, LONG)
 
 
-def test_requests_ahead_are_answered_in_turn_and_bounded() -> None:
-    """A few are served in order; thousands in one packet would take the memory of many."""
+@pytest.mark.parametrize("wish", [b"", b"Connection: upgrade\r\nUpgrade: h2c\r\n"])
+def test_requests_ahead_are_answered_in_turn_and_bounded(wish: bytes) -> None:
+    """Many are served in order; thousands in one packet would take the memory of many."""
     asked, free = 0, asyncio.Event()
 
     async def slow(scope: Any, receive: Any, send: Any) -> None:
@@ -304,9 +322,9 @@ def test_requests_ahead_are_answered_in_turn_and_bounded() -> None:
 
     async def act(place: Place) -> None:
         few, many = await place.connect(), await place.connect()
-        number = MOST_AHEAD // 2
-        few[1].write(b"".join(b"GET /%d HTTP/1.1\r\n\r\n" % n for n in range(number)))
-        many[1].write(b"GET / HTTP/1.1\r\n\r\n" * (MOST_AHEAD + 2))
+        number = MOST_AHEAD - 10
+        few[1].write(b"".join(b"GET /%d HTTP/1.1\r\n%b\r\n" % (n, wish) for n in range(number)))
+        many[1].write(b"GET / HTTP/1.1\r\n%b\r\n" % wish * (MOST_AHEAD + 2))
         assert await said(many[0]) == b""
         free.set()
         text = await few[0].readuntil(b"GET /%d " % (number - 1))
