@@ -86,6 +86,14 @@ class Obedience:
         """Whether waiting longer would tell nothing new."""
         return not self.count("late") and self.returning is None
 
+    @property
+    def beginning(self) -> str:
+        """`this server started 12 s ago, so more may come back`; empty when all are back."""
+        if self.returning is None:
+            return ""
+        ago = max(0, self.now - self.returning) // 1000
+        return f"this server started {ago} s ago, so more may come back"
+
     def count(self, state: State) -> int:
         """How many are in that state."""
         return sum(one == state for _, one in self.states)
@@ -108,9 +116,7 @@ class Obedience:
                 parts.append(f"{len(found):,} {words}: {self._names(found)}")
         if self.unlisted:
             parts.append(f"{self.unlisted:,} or more not known, for whom the list has no room")
-        if self.returning is not None:
-            ago = max(0, self.now - self.returning) // 1000
-            parts.append(f"this server started {ago} s ago, so more may come back")
+        parts += [self.beginning] if self.beginning else []
         if self.target.undone is not None:
             parts.append(f"but revision {self.target.undone} has undone it since")
         return "; ".join(parts)

@@ -9,6 +9,7 @@ import pytest
 
 from flagloop_server import changes as change
 from flagloop_server.app import Application
+from flagloop_server.instances import RETURN
 from flagloop_server.obedience import PATIENCE, look
 from flagloop_server.store import Actor, now_ms
 
@@ -154,6 +155,22 @@ def test_the_list_begins_with_a_sentence_and_those_who_need_a_person(
     assert text.count("up to date") == 2
     assert "stream, since" in text
     assert 'aria-current="page">Instances' in page
+
+
+def test_after_a_restart_more_may_come_back(fleet: Fleet, visit: Any) -> None:
+    """Until they did, the list says so, be it empty or not, and is asked for soon again."""
+    place = fleet.shop.store.environment("production").id
+    fleet.shop.instances.recall(place, [])
+    fleet.ahead = 12_000
+    viewer, said = visit("viewer"), "; this server started 12 s ago, so more may come back."
+    for known in ("in the last 15 minutes", f"1 of 1 instance is on revision {fleet.now}"):
+        page = viewer.get(PAGE).text
+        assert f"{known}{said}" in words(page)
+        assert "data-live-soon" in page
+        assert "started" not in page.partition('data-announce="')[2].partition('"')[0]  # each time
+        fleet.tell(1, fleet.now)
+    fleet.ahead = RETURN
+    assert "started" not in viewer.get(PAGE).text
 
 
 def test_losses_are_told_by_reason(fleet: Fleet, visit: Any) -> None:
