@@ -332,7 +332,8 @@ def checked_url(url: str) -> str:
         fine = False
     if not fine:
         # What holds a password, or is the key in its place, must not get into a log.
-        shown = "" if "@" in url or "?" in url or url.startswith("fl_") else f", not {url!r}"
+        secret = any(sign in url for sign in ("@", "?", "fl_"))
+        shown = "" if secret else f", not {url!r}"
         raise ConfigError(f"the server's url must be like https://flags.example.com{shown}")
     if parts.username is not None or parts.password is not None:
         raise ConfigError("the server's url must not hold a user or password; pass the key as key")
@@ -424,9 +425,9 @@ def status_text(answer: Answer) -> str:
         return "this kind of key may not do that (403)"
     if status == 404:
         return "no flagloop server at this url (404)"
-    if 300 <= status < 400 and location:
-        # A sign-in page gets more told than belongs into a log.
-        place = location.partition("?")[0].partition("/api/v1/")[0][:200]
+    # A sign-in page gets more told than belongs into a log.
+    place = (location or "").partition("?")[0].partition("/api/v1/")[0][:200]
+    if 300 <= status < 400 and place:
         return f"redirects to {place} ({status}); use that url"
     return f"answered {status}"
 

@@ -164,10 +164,13 @@ def test_a_redirect_is_not_followed(loopback: Any) -> None:
     assert "redirects to http://elsewhere.test/x (302); use that url" in str(caught.value)
 
 
-def test_an_unchanged_that_nobody_asked_for_is_no_redirect(loopback: Any) -> None:
-    """It leads nowhere."""
-    loopback.body(b"", 304)
-    with pytest.raises(TransportError, match=r"answered 304$"):
+@pytest.mark.parametrize(("status", "where"), [(304, {}), (308, {"Location": "/api/v1/ruleset/"})])
+def test_what_leads_to_no_other_url_names_none(
+    loopback: Any, status: int, where: dict[str, str]
+) -> None:
+    """An "unchanged" that nobody asked for, or the same place written otherwise."""
+    loopback.body(b"", status, **where)
+    with pytest.raises(TransportError, match=rf"answered {status}$"):
         quick(loopback.url).ruleset()
 
 
@@ -337,6 +340,7 @@ def test_an_answer_that_is_no_receipt_leaves_the_events_here(loopback: Any, said
         "http://[::1",
         "",
         "fl_srv_secret",
+        " Bearer fl_srv_secret",
         "https://flags.example.com/?key=fl_srv_secret",
         "ftp://me:secret@flags.example.com",
         "http://me:secret/@flags.example.com",
