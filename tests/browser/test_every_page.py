@@ -156,6 +156,31 @@ def test_nothing_moves_on_a_phone_while_scripts_are_on_their_way(
     assert not wrong, "\n".join(wrong)
 
 
+FOOT = """
+const places = (all) => JSON.stringify(all.map((one) => one.getBoundingClientRect().toJSON()));
+const foot = [...document.querySelectorAll(".foot a, .foot form, .foot span, .foot button")];
+const whole = foot.map((_, n) => places(foot.slice(0, n + 1)));
+const moved = [];
+while (foot.at(-1)?.matches("span, button")) {
+  const last = foot.pop();
+  last.remove();
+  if (places(foot) !== whole[foot.length - 1]) moved.push(last.outerHTML);
+}
+return [moved, whole.length - foot.length];
+"""
+"""What else in the foot stands elsewhere without its last parts, and how many these are."""
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_foot_that_is_painted_in_parts_does_not_move(
+    driver: Chrome, scene: Scene, tools: Any, width: int
+) -> None:
+    """A browser paints what has come so far, at any place; the rest is added behind it."""
+    tools.size(driver, width)
+    driver.get(f"{scene.url}/glossary")
+    assert driver.execute_script(FOOT) == [[], 4]
+
+
 def test_a_page_that_moves_is_noticed(driver: Chrome, scene: Scene) -> None:
     """The measure of stillness sees text that is pushed down."""
     driver.get(f"{scene.url}/environments/production/flags")
