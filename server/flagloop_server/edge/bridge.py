@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -22,6 +22,7 @@ from flagloop_server.edge.answers import (
     error,
 )
 from flagloop_server.edge.body import Bodies
+from flagloop_server.edge.stream import CONNECTION
 
 _SLOW = frozenset({"reports", "playground"})
 """Segments of paths behind which a page may be slow: the playground compiles every flag of a
@@ -31,7 +32,7 @@ LONGEST_KEPT = 8 * 1024 * 1024
 """Bytes of an answer that is kept for its reader: a document of 4 MB in JSON is shorter."""
 
 MOST_KEPT = 64 * 1024 * 1024
-"""Bytes of answers that wait for their readers at once; `SMALL` ones are not counted."""
+"""Bytes of answers that may wait for their readers; `SMALL` ones are not counted."""
 
 SMALL = 64 * 1024
 
@@ -94,7 +95,7 @@ class Bridge:
         calls: Any = WSGIMiddleware(wsgi, workers=threads)
         self._app: ASGIApp = ProxyHeadersMiddleware(calls, trusted_hosts=trusted)  # type: ignore[assignment]
         self._workers = workers
-        self._kept = 0
+        self._room = Room(MOST_KEPT)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send, source: Source) -> None:
         """Read the body, wait for a place, call, give the place back, answer. Raises Refused."""
@@ -104,14 +105,11 @@ class Bridge:
             raise Refused(error(400, "the query string must be percent-encoded")) from None
         kept = Kept(send)
         await self._call(scope, receive, kept, source)
-        size = 0 if kept.size <= SMALL else kept.size
-        if self._kept + size > MOST_KEPT:
-            raise Refused(error(503, "too many answers wait for their readers", retry_after=1))
-        self._kept += size
-        try:
+        if kept.size <= SMALL:
             await kept.give()
-        finally:
-            self._kept -= size
+            return
+        with self._room.place(kept.size, ending(scope)):
+            await kept.give()
 
     async def _call(self, scope: Scope, receive: Receive, send: Send, source: Source) -> None:
         async with (
@@ -148,6 +146,46 @@ class Kept:
         messages, self._messages, self.size = self._messages or [], None, 0
         for message in messages:
             await self._send(message)
+
+
+class Room:
+    """The answers that wait for their readers, of `most` bytes; who waits longest makes room.
+
+    Were the next one refused, a few that take nothing would keep out all others; and what it
+    answers has been done.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held: dict[object, tuple[int, Callable[[], object]]] = {}
+        self.bytes = 0
+
+    @contextmanager
+    def place(self, size: int, end: Callable[[], object]) -> Iterator[None]:
+        """Hold `size` bytes until the block ends; `end` is called to end it before its time."""
+        mine = object()
+        while self._held and self.bytes + size > self._most:
+            self._leave(next(iter(self._held)))()
+        self._held[mine] = size, end
+        self.bytes += size
+        try:
+            yield
+        finally:
+            if mine in self._held:
+                self._leave(mine)
+
+    def _leave(self, whose: object) -> Callable[[], object]:
+        size, end = self._held.pop(whose)
+        self.bytes -= size
+        return end
+
+
+def ending(scope: Scope) -> Callable[[], object]:
+    """What ends the request of `scope` at once: its connection's abort, else a cancel."""
+    extension = scope.get("extensions", {}).get(CONNECTION)
+    task = asyncio.current_task()
+    assert task is not None
+    return extension["is"].abort if extension else task.cancel
 
 
 class Replay:

@@ -15,11 +15,13 @@ from flagloop_server.edge.bridge import (
     LONGEST_KEPT,
     MOST_KEPT,
     Bridge,
+    Room,
     Source,
     Workers,
     is_report,
     whole,
 )
+from helpers.patience import LONG
 
 
 def echo(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -233,26 +235,39 @@ def test_an_answer_of_any_length_is_given_whole(call: Any, size: int) -> None:
 
 
 def test_answers_that_wait_for_their_readers_are_bounded(calling: Any) -> None:
-    """A large one is refused when those that wait fill the room; a small one still comes."""
+    """Whoever took nothing for the longest time makes room: nobody is refused for readers' sake."""
 
     def sized(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         start_response("200 OK", [])
-        return [b"x" * (10 if environ["PATH_INFO"] == "/kill" else LONGEST_KEPT)]
+        return [b"x" * (10 if environ["PATH_INFO"] == "/small" else LONGEST_KEPT)]
 
-    async def run() -> list[int]:
+    async def run() -> tuple[list[bool], list[int]]:
         application = asgi(bridge_to(sized, workers=2, reports=1, waiting=20))
         stuck, begun, free = unread(application)
-        most = MOST_KEPT // LONGEST_KEPT
-        readers = [asyncio.ensure_future(calling(stuck, "GET", "/")) for _ in range(most)]
-        async with asyncio.timeout(20):
-            for _ in readers:
+        readers = []
+        async with asyncio.timeout(LONG):
+            for path in ("/small", *("/" for _ in range(MOST_KEPT // LONGEST_KEPT))):
+                readers.append(asyncio.ensure_future(calling(stuck, "GET", path)))
                 await begun.acquire()
-            one_more = await calling(application, "GET", "/")
-            kill = await calling(application, "POST", "/kill", [], b"{}")
+            more = [await calling(application, "POST", "/") for _ in range(2)]
             free.set()
-            answers = await asyncio.gather(*readers)
-            after = await calling(application, "GET", "/")
-        assert [len(answer.body) for answer in answers] == [LONGEST_KEPT] * most
-        return [one_more.status, kill.status, after.status]
+            ends = await asyncio.gather(*readers, return_exceptions=True)
+        ended = [isinstance(one, asyncio.CancelledError) for one in ends]
+        return ended, [len(one.body) for one in more]
 
-    assert asyncio.run(run()) == [503, 200, 200]
+    ended, more = asyncio.run(run())
+    most = MOST_KEPT // LONGEST_KEPT
+    assert ended == [False, True] + [False] * (most - 1)
+    assert more == [LONGEST_KEPT] * 2
+
+
+def test_the_room_for_answers_is_given_back() -> None:
+    """Also by who was ended, whose block ends later."""
+    room, told = Room(10), list[str]()
+    with room.place(4, lambda: told.append("first")), room.place(4, lambda: told.append("second")):
+        assert (room.bytes, told) == (8, [])
+        with room.place(6, lambda: told.append("third")):
+            assert (room.bytes, told) == (10, ["first"])
+        with room.place(7, lambda: told.append("fourth")):
+            assert (room.bytes, told) == (7, ["first", "second"])
+    assert room.bytes == 0

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, NamedTuple
 
 import pytest
 
+from flagloop_server.edge.body import Bodies
+from flagloop_server.edge.bridge import LONGEST_KEPT, MOST_KEPT, Bridge, Source, Workers
 from flagloop_server.edge.protocol import MOST_AHEAD, Patience
 from flagloop_server.edge.server import Server, listen
+from helpers.patience import LONG as LONG_ENOUGH
 
 HASTY = Patience(request=0.2, reader=0.2, every=0.05)
 LONG = Patience(request=3600.0, reader=3600.0, every=0.05)
@@ -46,7 +49,7 @@ def serving(asgi: Any, act: Callable[[Place], Awaitable[None]], patience: Patien
         )
         task = asyncio.ensure_future(server.serve(sockets=[listener]))
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(LONG_ENOUGH):
                 await act(Place(listener.getsockname()[:2], server))
         finally:
             server.stop()
@@ -188,6 +191,41 @@ def test_whoever_waits_for_the_server_or_rests_is_left_alone() -> None:
             writer.close()
 
     serving(slow, act)
+
+
+def test_an_answer_that_nobody_takes_makes_room_for_the_next(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its connection is dropped, without a word in the log; the others get all of theirs."""
+    most = MOST_KEPT // LONGEST_KEPT
+
+    def large(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Length", str(LONGEST_KEPT))])
+        return [b"x" * LONGEST_KEPT]
+
+    bridge = Bridge(large, Workers(2, 1, 20), threads=2, trusted="127.0.0.1")
+    source = Source(Bodies(5.0, 100, 1000), 1000)
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await bridge.answer(scope, receive, send, source)
+
+    async def act(place: Place) -> None:
+        readers = []
+        for _ in range(most + 1):
+            reader, writer = await asyncio.open_connection(*place.address, limit=4096)
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            await reader.readuntil(b"\r\n\r\n")  # so it waits, behind those before it
+            readers.append((reader, writer))
+        bodies = [len(await said(reader)) for reader, _ in readers]
+        assert bodies[0] < LONGEST_KEPT
+        assert bodies[1:] == [LONGEST_KEPT] * most
+        for _, writer in readers:
+            writer.close()
+        await place.empty()
+
+    with caplog.at_level(logging.WARNING):
+        serving(application, act, LONG)
+    assert caplog.messages == []
 
 
 HEADS = {
