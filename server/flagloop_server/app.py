@@ -36,7 +36,7 @@ TOUCH_SECONDS = 30.0
 """How often the last use of keys is written down."""
 
 SETTLE_SECONDS = 1.0
-"""How often what was heard of instances is taken in, and who is new written down."""
+"""How often what was heard of instances is taken in, and who came or left written down."""
 
 WARM_SECONDS = 1.0
 """How soon after a start or a change its documents are made ready for the pages."""

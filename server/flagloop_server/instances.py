@@ -308,6 +308,15 @@ class Instances:
             known = self._known.get(environment, {})
             return [who for place, who in self._left if place == environment and who not in known]
 
+    def leavers(self, since: int) -> dict[int, list[str]]:
+        """By environment, the same of those who said it since then (epoch ms)."""
+        found: dict[int, list[str]] = {}
+        with self._lock:
+            for (environment, who), at in self._left.items():
+                if at >= since and who not in self._known.get(environment, {}):
+                    found.setdefault(environment, []).append(who)
+        return found
+
     # Below, the lock is held.
 
     def _settle(self) -> None:

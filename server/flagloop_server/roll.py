@@ -18,6 +18,7 @@ class Roll:
     def __init__(self, store: Store, instances: Instances) -> None:
         self._store = store
         self._instances = instances
+        self._greeted = 0
 
     def recall(self) -> None:
         """Take up who was there when the server ran last, unless that is long ago."""
@@ -30,10 +31,13 @@ class Roll:
                 self._instances.recall(environment.id, seen)
 
     def greet(self) -> None:
-        """Write down who is new, so that a server which is killed knows them when it is back."""
-        for environment, seen in self._instances.newcomers().items():
-            rows = [_row(one, "late", one.last_seen) for one in seen]
-            self._store.events.note_instances(environment, rows)
+        """Write down who is new and who left, so that a server which is killed knows it later."""
+        since, self._greeted = self._greeted, now_ms()
+        seen = self._instances.newcomers()
+        left = self._instances.leavers(since)
+        for environment in {*seen, *left}:
+            rows = [_row(one, "late", one.last_seen) for one in seen.get(environment, ())]
+            self._store.events.note_instances(environment, rows, left.get(environment, ()))
 
     def write(self) -> None:
         """Write down who is there, and forget who said goodbye. Raises sqlite3.Error.

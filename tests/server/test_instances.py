@@ -285,6 +285,8 @@ def test_who_comes_back_after_a_goodbye_has_not_left(world: World) -> None:
     world.poll("i-1", "k.1")
     world.instances.settle()
     assert world.instances.left(SHOP) == ["i-2"]
+    assert world.instances.leavers(world.now) == {SHOP: ["i-2"]}
+    assert world.instances.leavers(world.now + 1) == {}
 
 
 def test_a_clock_that_was_set_back_makes_nobody_immortal(world: World) -> None:

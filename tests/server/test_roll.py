@@ -63,10 +63,14 @@ def test_a_restarted_server_knows_whom_to_wait_for(start: Callable[[], Applicati
 def test_a_server_that_was_killed_knows_whom_to_wait_for(
     start: Callable[[], Application], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever was there for a second; and for a minute it says that there may be more."""
+    """Whoever was there for a second and has not left; for a minute it says that more may come."""
     with start() as app:
         app.changes.apply(change.push("production", FLAGS), SYSTEM, "flags")
-        tell(app, "i-1", app.store.environment("production").revision)
+        env = app.store.environment("production")
+        for name in ("i-1", "i-2"):
+            tell(app, name, env.revision)
+        app.roll.greet()
+        app.instances.polled(env.id, 1, b"i-2; leaves", None)
         app.roll.greet()
         assert "started" not in obedience.look(app.store, app.instances, "production").sentence()
         monkeypatch.setattr(app.roll, "write", lambda: None)  # a SIGKILL writes nothing at last
