@@ -82,6 +82,8 @@ class Line:
         """
         if self._response is None:
             raise TransportError("the stream is not open")
+        # The whole never ends, but each part of it does, its chunk's frame too.
+        self._wire.extend(self._patience.silence + self._transport.total)
         try:
             chunk: bytes = self._response.raw.read1(CHUNK, decode_content=False)
         except (urllib3.exceptions.HTTPError, OSError) as problem:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import http.client
+import io
 import os
 import socket
 import sys
@@ -22,8 +23,8 @@ from urllib3.util.connection import allowed_gai_family
 _good: dict[tuple[str, int], Any] = {}
 """Of each host and port that a connection was made to, the latest good address."""
 
-HEAD = 30.0
-"""Seconds for an answer's head: a time limit for each packet alone lets it drip for hours."""
+LIMIT = 30.0
+"""Seconds for an answer: a time limit for each packet alone lets it drip for hours."""
 
 
 class Wire:
@@ -33,9 +34,10 @@ class Wire:
     can `hurry`.
     """
 
-    def __init__(self, head: float = HEAD) -> None:
-        """The head of each answer comes within `head` seconds."""
-        self.head = head
+    def __init__(self, limit: float = LIMIT) -> None:
+        """Each answer comes within `limit` seconds."""
+        self.limit = limit
+        self.reading: _InTime | None = None
         self._hurries = False
         self._sockets: list[socket.socket] = []
         self._last: Any = None
@@ -60,10 +62,10 @@ class Wire:
                 socket.socket.shutdown(one, socket.SHUT_RDWR)
 
     def hurry(self, seconds: float) -> None:
-        """From now on wait `seconds` for the head of an answer, and look no name up: connect to
-        where this process was connected last.
+        """From now on wait `seconds` for an answer, and look no name up: connect to where this
+        process was connected last.
         """
-        self.head = seconds
+        self.limit = seconds
         self._hurries = True
 
     def look_up(self, host: str, port: int) -> list[Any]:
@@ -76,6 +78,11 @@ class Wire:
         """From now on the latest connection may be silent for `seconds`."""
         with contextlib.suppress(OSError):
             self._last.settimeout(seconds)
+
+    def extend(self, seconds: float) -> None:
+        """The latest answer may go on for `seconds` from now."""
+        if self.reading is not None:
+            self.reading.until = time.monotonic() + seconds
 
     def disown(self) -> None:
         """In a forked child: let go of the parent's connections without a word to the server."""
@@ -115,45 +122,37 @@ class _Adapter(requests.adapters.HTTPAdapter):
 
 
 class _Answer(http.client.HTTPResponse):
-    """An answer of which the head must come in time, however its bytes are spread."""
+    """An answer that must come in time, however its bytes are spread."""
 
     fp: Any
 
     def __init__(self, wire: Wire, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._until = time.monotonic() + wire.head
-
-    def begin(self) -> None:
-        """Read the head."""
-        whole = self.fp
-        self.fp = _Head(whole, self._until)
-        try:
-            super().begin()
-        finally:
-            if self.fp is not None:
-                self.fp = whole
+        wire.reading = reading = _InTime(self.fp.detach(), time.monotonic() + wire.limit)
+        self.fp = io.BufferedReader(reading)
 
 
-class _Head:
-    """Gives the lines of a head, looking at the time before each packet."""
+class _InTime(io.RawIOBase):
+    """Gives the packets of an answer, looking at the time before each."""
 
-    def __init__(self, whole: Any, until: float) -> None:
-        self._whole = whole
-        self._until = until
+    def __init__(self, raw: Any, until: float) -> None:
+        self._raw = raw
+        self.until = until
 
-    def readline(self, limit: int) -> bytes:
-        line = b""
-        while len(line) < limit and not line.endswith(b"\n"):
-            if time.monotonic() > self._until:
-                raise TimeoutError("the head of the answer does not end")
-            here = self._whole.peek(1)
-            if not here:
-                break
-            line += self._whole.readline(min(len(here), limit - len(line)))
-        return line
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> Any:
+        if time.monotonic() > self.until:
+            raise TimeoutError("the answer does not end")
+        return self._raw.readinto(buffer)
+
+    def fileno(self) -> int:
+        return int(self._raw.fileno())
 
     def close(self) -> None:
-        self._whole.close()
+        self._raw.close()
+        super().close()
 
 
 class _Cuttable:

@@ -123,23 +123,57 @@ def test_stopping_cuts_a_poll(place: Place, until: Any, kind: type[Refresh]) -> 
         source.fetch(None)
 
 
-def test_a_head_that_drips_is_given_up(flags: Any) -> None:
-    """Each packet comes in time, the whole never: neither a poll nor a stream waits for it."""
+def dripping(flags: Any, first: bytes, piece: bytes = b"x") -> Callable[[Any], None]:
+    """An answer that begins so and then comes piece by piece, for ever."""
 
     def drip(handler: Any) -> None:
         handler.close_connection = True
-        handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        handler.wfile.write(b"HTTP/1.1 " + first)
         with contextlib.suppress(OSError):
             while not flags.released.wait(0.02):
-                handler.wfile.write(b"x")
+                handler.wfile.write(piece)
 
-    flags.polled = flags.stream = drip
+    return drip
+
+
+CHUNKED = b"200 OK\r\nTransfer-Encoding: chunked\r\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "piece"),
+    [
+        (b"200 OK\r\nX-Slow: ", b"x"),
+        (CHUNKED + b"\r\n1;", b"x"),
+        (CHUNKED + b"\r\n1\r\n{\r\n0\r\n", b"X: y\r\n"),
+        (CHUNKED + b"Content-Encoding: gzip\r\n\r\n4\r\n\x1f\x8b\x08\x10\r\n", b"1\r\nx\r\n"),
+    ],
+    ids=["head", "size of a chunk", "trailer", "head of gzip"],
+)
+def test_an_answer_that_drips_is_given_up(flags: Any, first: bytes, piece: bytes) -> None:
+    """Each packet comes in time, the whole never, and there is nothing of a body meanwhile."""
+    flags.polled = dripping(flags, first, piece)
     transport = Transport(flags.url, KEY, timeout=(60.0, 60.0), total=0.3)
     with pytest.raises(TransportError, match="no answer in time"):
         transport.ruleset()
-    line = Line(transport, Patience(connect=60.0, first=60.0))
+
+
+def test_a_stream_that_drips_is_given_up(flags: Any) -> None:
+    """Its head, and what stands around the parts of its body; the whole has no end."""
+    patience = Patience(connect=60.0, first=60.0, silence=0.1)
+    line = Line(Transport(flags.url, KEY, total=0.3), patience)
+    flags.stream = dripping(flags, b"200 OK\r\nX-Slow: ")
     with pytest.raises(TransportError, match="no stream"):
         line.open(None)
+    line.close()
+    transport = Transport(flags.url, KEY, total=1e6)
+    line = Line(transport, patience)
+    stream = CHUNKED + b"Content-Type: text/event-stream\r\n\r\n2\r\n:\n\r\n1;"
+    flags.stream = dripping(flags, stream)
+    line.open(None)
+    assert line.read() == b":\n"
+    transport.total = 0.2
+    with pytest.raises(TransportError, match="no stream"):
+        line.read()
     line.close()
 
 
@@ -147,14 +181,7 @@ def test_a_goodbye_waits_for_no_head_that_drips(flags: Any) -> None:
     """Also on a connection that is there: nobody waits for its end as long as for a poll's."""
     transport = Transport(flags.url, KEY, lambda: {"id": "i-1"}, timeout=(60.0, 60.0), total=1e6)
     transport.confirm("k.1")
-
-    def drip(handler: Any) -> None:
-        handler.wfile.write(b"HTTP/1.1 304 Not Modified\r\nX-Slow: ")
-        with contextlib.suppress(OSError):
-            while not flags.released.wait(0.02):
-                handler.wfile.write(b"x")
-
-    flags.place.answer = drip
+    flags.place.answer = dripping(flags, b"304 Not Modified\r\nX-Slow: ")
     with pytest.raises(TransportError, match="no answer in time"):
         transport.farewell(0.3)
     transport.close()
@@ -162,15 +189,7 @@ def test_a_goodbye_waits_for_no_head_that_drips(flags: Any) -> None:
 
 def test_a_refusal_that_drips_is_one(flags: Any) -> None:
     """Its status is what counts, and that is there."""
-
-    def drip(handler: Any) -> None:
-        handler.close_connection = True
-        handler.wfile.write(b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\n\r\n")
-        with contextlib.suppress(OSError):
-            while not flags.released.wait(0.02):
-                handler.wfile.write(b" ")
-
-    flags.stream = drip
+    flags.stream = dripping(flags, b"503 Busy\r\nRetry-After: 7\r\n\r\n", b" ")
     line = Line(Transport(flags.url, KEY), Patience(connect=60.0, first=60.0))
     with pytest.raises(TransportError, match="answered 503") as caught:
         line.open(None)
