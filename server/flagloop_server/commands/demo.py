@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import signal
 import sys
@@ -10,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,16 +19,29 @@ if TYPE_CHECKING:
     from flagloop_server.demo.world import World
 
 
+class Amount(click.FloatRange):
+    """A range that NaN is not in: it is neither below nor above any number."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number; raises click.BadParameter."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is no number", param, ctx)
+        return number
+
+
 @click.command()
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0),
+    type=Amount(min=0),
     help="Stop after so many seconds (default: at Ctrl-C).",
 )
 @click.option("--port", default=8377, show_default=True, help="The server's port; 0: any free one.")
 @click.option(
     "--rate",
-    type=click.FloatRange(min=0, min_open=True, max=1000),
+    type=Amount(min=0, min_open=True, max=1000),
     default=20.0,
     show_default=True,
     help="Simulated visitors a second.",

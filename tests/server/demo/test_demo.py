@@ -105,10 +105,11 @@ def test_the_command_ends_by_itself_and_prints_the_counts(tmp_path: Path) -> Non
     assert seen > 0
 
 
+@pytest.mark.parametrize("number", ["-1", "nan"])
 @pytest.mark.parametrize("option", ["--rate", "--seconds"])
-def test_a_number_that_makes_no_demo_is_refused(option: str) -> None:
+def test_a_number_that_makes_no_demo_is_refused(option: str, number: str) -> None:
     """Before anything is started."""
-    told = CliRunner().invoke(demo, ["--port", "0", option, "-1"])
+    told = CliRunner().invoke(demo, ["--port", "0", option, number])
     assert told.exit_code == 2
     assert option in told.output
 
