@@ -256,9 +256,13 @@ class Auth:
             self._throttle.fail(email, address)
             raise SignInError("the address or the password is wrong")
         self._throttle.succeed(email, address)
-        if self._hasher.check_needs_rehash(hashed):
-            self._people.set_password(user.id, self._hash(password), user.actor, note=False)
-        return self._open(user)
+        fresh = self._hash(password) if self._hasher.check_needs_rehash(hashed) else None
+        with self._store.exclusive():
+            if self._people.password(user.id) == hashed:
+                if fresh is not None:
+                    self._people.set_password(user.id, fresh, user.actor, note=False)
+                return self._open(user)
+        return self.sign_in(email, password, address)  # another was set while this was checked
 
     def session(self, token: str) -> Session | None:
         """The session of a cookie, None when it is over or its person is disabled."""
@@ -342,12 +346,13 @@ class Auth:
     def use_sign_in_link(self, token: str) -> Session:
         """Sign in by a one-time link; SignInError if it is used up or expired."""
         link = self.link(token, "sign_in")
-        if link is None or link.user_id is None or not self._people.use_link(link):
-            raise SignInError("this link was used already or has expired")
-        user = self._people.get(link.user_id)
-        if user.disabled_at is not None:
-            raise SignInError("this person is disabled")
-        return self._open(user)
+        with self._store.exclusive():
+            if link is None or link.user_id is None or not self._people.use_link(link):
+                raise SignInError("this link was used already or has expired")
+            user = self._people.get(link.user_id)
+            if user.disabled_at is not None:
+                raise SignInError("this person is disabled")
+            return self._open(user)
 
     # People
 
@@ -369,9 +374,10 @@ class Auth:
     def set_password(self, email: str, password: str, actor: Actor) -> None:
         """Set somebody's password; their sessions and open links end."""
         check_password(password)
-        user = self.user(email)
-        self._people.set_password(user.id, self._hash(password), actor)
-        self._people.end_sessions(user.id)
+        user, hashed = self.user(email), self._hash(password)
+        with self._store.exclusive():
+            self._people.set_password(user.id, hashed, actor)
+            self._people.end_sessions(user.id)
 
     def change_password(self, session: Session, old: str, new: str) -> Session:
         """Change one's own password: all sessions and open links end, a new session is opened.
@@ -379,14 +385,20 @@ class Auth:
         Raises SignInError when `old` is wrong (TooManyAttemptsError after 5 times, which only
         who is signed in can reach), ConfigError when `new` will not do.
         """
-        self._changes.check(session.user.email)
-        if not self._verify(self._people.password(session.user.id) or self._decoy, old):
-            self._changes.fail(session.user.email)
+        user = session.user
+        self._changes.check(user.email)
+        hashed = self._people.password(user.id)
+        if not self._verify(hashed or self._decoy, old):
+            self._changes.fail(user.email)
             raise SignInError("the present password is wrong")
         check_password(new)
-        self._people.set_password(session.user.id, self._hash(new), session.user.actor)
-        self._people.end_sessions(session.user.id)
-        return self._open(session.user)
+        fresh = self._hash(new)
+        with self._store.exclusive():
+            if self._people.password(user.id) == hashed:
+                self._people.set_password(user.id, fresh, user.actor)
+                self._people.end_sessions(user.id)
+                return self._open(user)
+        return self.change_password(session, old, new)
 
     def set_roles(self, email: str, roles: Mapping[str, Role], actor: Actor) -> User:
         """Replace somebody's roles; the last admin of everything cannot be taken away.

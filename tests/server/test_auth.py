@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from argon2 import PasswordHasher
@@ -398,6 +399,47 @@ def test_weak_hashes_are_renewed_at_sign_in(auth: Auth, store: Store, admin: Ses
     assert old != new
     assert "t=2" in (new or "")
     assert stronger.sign_in("ana@example.com", PASSWORD, "1.2.3.4")
+
+
+class Meanwhile(PasswordHasher):
+    """Something happens while a password is checked, once."""
+
+    happens: Callable[[], object] | None = None
+
+    def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:
+        happens, self.happens = self.happens, None
+        if happens is not None:
+            happens()
+        return super().verify(hash, password)
+
+
+@pytest.mark.parametrize("settings", [{"time_cost": 1}, {"time_cost": 2}])
+@pytest.mark.parametrize("how", ["sign_in", "change"])
+def test_a_password_that_is_replaced_while_it_is_checked_opens_nothing(
+    auth: Auth, store: Store, admin: Session, how: str, settings: dict[str, int]
+) -> None:
+    """Its sessions have ended by then; and the old one never comes back, not as a better hash."""
+    hasher = Meanwhile(memory_cost=8, parallelism=1, **settings)
+    slow = Auth(store, hasher=hasher)
+    hasher.happens = lambda: auth.set_password("ana@example.com", "another long one", SYSTEM)
+    with pytest.raises(SignInError):
+        if how == "sign_in":
+            slow.sign_in("ana@example.com", PASSWORD, "1.2.3.4")
+        else:
+            slow.change_password(admin, PASSWORD, "one of a thief")
+    assert store.people.sessions(admin.user.id) == []
+    assert auth.sign_in("ana@example.com", "another long one", "1.2.3.4")
+
+
+def test_a_password_that_only_gets_a_better_hash_meanwhile_is_still_right(
+    auth: Auth, store: Store, admin: Session
+) -> None:
+    """Two browsers sign in at once after an update."""
+    hasher = Meanwhile(time_cost=2, memory_cost=8, parallelism=1)
+    slow = Auth(store, hasher=hasher)
+    hasher.happens = lambda: slow.sign_in("ana@example.com", PASSWORD, "1.2.3.4")
+    assert slow.sign_in("ana@example.com", PASSWORD, "1.2.3.4")
+    assert len(store.people.sessions(admin.user.id)) == 3
 
 
 def test_the_standard_hash_is_argon2id(store: Store) -> None:
