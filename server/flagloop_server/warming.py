@@ -24,8 +24,9 @@ class Warmer:
         self._warm: dict[str, str] = {}
 
     def __call__(self) -> None:
-        """Make what is missing, documents first."""
-        for environment in self._store.environments():
+        """Make what is missing, documents first, production last: caches keep the latest eight."""
+        found = self._store.environments()
+        for environment in sorted(found, key=lambda one: one.production):
             if self._warm.get(environment.key) != environment.name:
                 stored = self._store.document(environment.key)
                 settled_flags(self._store, stored, definitions(stored))

@@ -29,6 +29,19 @@ def test_every_flag_is_compiled_after_a_start_and_after_a_change(app: Applicatio
     assert compiled(app) == ["first", "second", "third"]
 
 
+def test_production_is_ready_although_there_are_more_environments_than_are_kept(
+    app: Application,
+) -> None:
+    """It is the oldest, and would be the first to be forgotten."""
+    names = ["production", "development", *(f"stage-{n}" for n in range(8))]
+    for name in names:
+        if name.startswith("stage"):
+            app.store.create_environment(name, SYSTEM)
+        app.changes.apply(changes.push(name, FLAGS), SYSTEM, "")
+    Warmer(app.store, app.flask.jinja_env)()
+    assert compiled(app) == ["first", "second"]
+
+
 def test_the_server_does_it_by_itself(app: Application) -> None:
     """Among its periodic jobs."""
     assert "warm" in [job.name for job in app.background.jobs]
