@@ -106,7 +106,7 @@ def test_the_archive_tells_who_when_why_and_brings_back(shop: Application, visit
     assert "description: &lt;script&gt;" in seen
     assert "Restore" not in seen
     found = viewer.get(f"{HERE}/archive?q=PROMO").text
-    assert "1 of 2 match." in found
+    assert "1 of 2 matches." in found
     assert "new_checkout" not in found
     editor = visit("editor")
     editor.get(f"{HERE}/archive")
@@ -132,7 +132,7 @@ def test_the_archive_is_searched_and_paged(shop: Application, visit: Any) -> Non
     shown = re.findall('<strong class="key">(.+)</strong>', first + second)
     assert (len(set(shown)), shown[-1]) == (121, "street")
     found = viewer.get(f"{HERE}/archive?q=STRASSE+street").text
-    assert "1 of 121 match." in found
+    assert "1 of 121 matches." in found
     assert "0 of 121 match." in viewer.get(f"{HERE}/archive?q={'no+' * 5_000}").text
     assert len(shop.store.archive_page("production", "soss", start=118, limit=9)[1]) == 2
 
