@@ -95,10 +95,11 @@ def warnings(
     ]
 
 
-def guarded(planned: Change, *, force: bool = False) -> Change:
+def guarded(planned: Change, *, force: bool = False, given: str | None = None) -> Change:
     """The same change, refused (DisturbedError) if it would disturb a running experiment.
 
-    With `force` it is made, if it has a reason (ConfigError without). Urgent changes pass.
+    With `force` it is made, if it has a reason (ConfigError without): `given` is what a person
+    wrote, where the change says something of its own instead of nothing. Urgent changes pass.
     """
 
     def draft(scene: Scene) -> Draft:
@@ -107,7 +108,7 @@ def guarded(planned: Change, *, force: bool = False) -> Change:
         found = disturbed(scene.document.mapping, made.document.mapping, changed)
         if found and not force:
             raise DisturbedError(found)
-        if found and not scene.reason:
+        if found and not (scene.reason if given is None else given).strip():
             raise ConfigError(
                 f"to disturb the running experiment {found[0].experiment} needs a reason"
             )

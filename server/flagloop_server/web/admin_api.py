@@ -234,7 +234,8 @@ def revert(env: str, revision: int, who: Identity, body: Revert) -> records.Appl
 def undo(env: str, revision: int, who: Identity, body: wire.Forced) -> records.Applied:
     """Take a revision back; 409 when one of its items was changed since."""
     planned, expected = undoing.undo(application().store, env, revision)
-    why = wire.Forced(body.reason or f"undo of revision {revision}", body.force)
+    planned = disturbance.guarded(planned, force=body.force, given=body.reason)
+    why = wire.Reason(body.reason or f"undo of revision {revision}")
     return apply(planned, who, why, expected)
 
 

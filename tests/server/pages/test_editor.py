@@ -329,6 +329,7 @@ def test_going_back_does_not_disturb_either(lab: Application, visit: Any) -> Non
     page = visitor.get(f"{PRODUCTION}/reports/revert", query_string=fields).text
     assert 'name="force" required' in page
     assert visitor.post(f"{PRODUCTION}/revert", **fields).status_code == 409
+    assert visitor.post(f"{PRODUCTION}/revert", **fields, force="on").status_code == 400
     done = visitor.post(f"{PRODUCTION}/revert", **fields, force="on", reason="too broad")
     assert "Reverted tested." in done.text
     assert stored(lab, "flags", "tested") == before
@@ -346,6 +347,8 @@ def test_an_undo_does_not_disturb_either(lab: Application, visit: Any) -> None:
     assert (refused.status_code, stored(lab, "flags", "tested") == before) == (409, False)
     assert "disturb the running experiment half_test" in refused.text
     assert 'name="force" required' in refused.text
+    assert visitor.post(place, force="on", reason=" ").status_code == 400
+    visitor.get(f"{PRODUCTION}/revisions/{number}")
     assert "Undo" in visitor.post(place, force="on", reason="too broad").text
     assert stored(lab, "flags", "tested") == before
     killed = lab.changes.apply(change.kill("production", "tested"), BEN, "it burns").revision

@@ -173,7 +173,7 @@ def test_several_steps_are_one_revision_or_nothing(shop: Any) -> None:
     assert shop("POST", f"{PRODUCTION}/changes", body)[0] == 404
     assert text_of(shop) == before
     assert shop("POST", f"{PRODUCTION}/changes", {"steps": []})[0] == 400
-    _, undone = shop("POST", f"{PRODUCTION}/revisions/3/undo", {"force": True})
+    _, undone = shop("POST", f"{PRODUCTION}/revisions/3/undo", {"force": True, "reason": "late"})
     assert undone["revision"] == 4
     _, then = shop("GET", f"{PRODUCTION}/reports/diff", query="from=2&to=4")
     assert then["items"] == []
@@ -244,8 +244,12 @@ def test_a_running_experiment_is_disturbed_only_by_force_and_with_a_reason(shop:
     body: dict[str, Any] = {"text": step["text"]}
     status, answer = shop("PUT", path, body)
     assert (status, "running experiment colour" in answer["error"]["message"]) == (409, True)
-    assert shop("PUT", path, {**body, "force": True})[0] == 400
+    for reason in ("", " "):
+        assert shop("PUT", path, {**body, "force": True, "reason": reason})[0] == 400
     assert shop("PUT", path, {**body, "force": True, "reason": "wrong segment"})[0] == 200
+    undo = f"{PRODUCTION}/revisions/3/undo"
+    assert [shop("POST", undo, {"force": force})[0] for force in (False, True)] == [409, 400]
+    assert shop("POST", undo, {"force": True, "reason": "right after all"})[0] == 200
 
 
 def test_an_item_goes_back_and_a_revision_is_undone(shop: Any) -> None:

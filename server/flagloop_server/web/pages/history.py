@@ -159,7 +159,7 @@ def undo(environment: str, number: int) -> ResponseReturnValue:
     env, who = enter("edit", environment)
     app = application()
     planned, expected = undoing.undo(app.store, environment, number)
-    guard = guarded(planned, force="force" in request.form)
+    guard = guarded(planned, force="force" in request.form, given=reason())
     why = reason() or f"undo of revision {number}"
     try:
         applied = app.changes.apply(guard, who.actor, why, expected)
@@ -202,7 +202,8 @@ def save_revert(environment: str) -> ResponseReturnValue:
     number = form.get("number", 0, type=whole)
     section, key = ref = (form.get("section", ""), form.get("key", ""))
     why, forced = reason() or f"back to revision {number}", "force" in form
-    guard = guarded(_revert(environment, section, key, number), force=forced)
+    planned = _revert(environment, section, key, number)
+    guard = guarded(planned, force=forced, given=reason())
     app, opened = application(), form.get("opened", type=whole)
     expected = None if opened is None else promoting.everything(app.store, environment, opened)
     try:
