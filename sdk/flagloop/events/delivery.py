@@ -131,7 +131,7 @@ class Delivery(forking.Forkable):
         self._outbox.seal(timeout * 0.8)
         # A part is kept for the worker's end, in which what is left becomes a counted loss.
         flushed = self._flush(deadline - timeout * 0.2, lambda: self._outbox.spared)
-        with self._changed:
+        with self._lock:
             self._closed = True
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
@@ -193,7 +193,7 @@ class Delivery(forking.Forkable):
 
         if not self._running:
             self._work(over, deadline)
-        with self._changed:
+        with self._lock:
             self._changed.wait_for(over, max(0.0, deadline - time.monotonic()))
         return self._served >= ticket
 
@@ -207,8 +207,10 @@ class Delivery(forking.Forkable):
 
     def _reset(self) -> None:
         """The state of threads: none. Also in a forked child, whose threads are gone."""
-        # Reentrant: a signal handler may come while its own thread is in here.
-        self._changed = threading.Condition(threading.RLock())
+        # Reentrant: a signal handler may come while its own thread is in here. Taken itself and not
+        # by the condition, which is Python: a handler that raises would leave it locked.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._turn = threading.Lock()
         self._gate = threading.Lock()
         self._gate.acquire()
@@ -224,7 +226,7 @@ class Delivery(forking.Forkable):
         if self._running or not self._background or self._closed:
             return
         # Whoever holds the lock is about to start it, or is forking: never wait for that here.
-        if self._changed.acquire(blocking=False):
+        if self._lock.acquire(blocking=False):
             try:
                 if not self._running:
                     self._thread = _thread(self._run, "flagloop-delivery")
@@ -233,7 +235,7 @@ class Delivery(forking.Forkable):
             except RuntimeError:
                 pass  # no more threads, as while the interpreter ends
             finally:
-                self._changed.release()
+                self._lock.release()
 
     def _wake(self) -> None:
         self._start()
@@ -245,7 +247,7 @@ class Delivery(forking.Forkable):
 
     def _ask(self) -> int:
         """Ask for everything to be sent; the ticket that is served when that is done."""
-        with self._changed:
+        with self._lock:
             self._asked += 1
             ticket = self._asked
         self._nudge()
@@ -305,7 +307,7 @@ class Delivery(forking.Forkable):
             # The delivery loop is an edge: whatever `send` raises, later batches must go out.
             wait = self._outbox.stumble(problem)
         if self._served < self._serving:
-            with self._changed:
+            with self._lock:
                 if self._outbox.flushed:
                     self._served = self._serving
                 self._changed.notify_all()
@@ -314,12 +316,12 @@ class Delivery(forking.Forkable):
     # Forks: the parent keeps what waits and sends it, the child starts with nothing.
 
     def _before_fork(self) -> None:
-        self._changed.acquire()
+        self._lock.acquire()
         self._outbox.before_fork()
 
     def _after_fork_in_parent(self) -> None:
         self._outbox.after_fork_in_parent()
-        self._changed.release()
+        self._lock.release()
 
     def _after_fork_in_child(self) -> None:
         self._reset()

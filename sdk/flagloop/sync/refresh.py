@@ -71,7 +71,7 @@ class Refresh(forking.Forkable):
 
     def start(self) -> None:
         """Start the thread; nothing when it runs or was stopped."""
-        with self._condition:
+        with self._lock:
             self._start(0.0)
 
     def wake(self) -> None:
@@ -91,7 +91,7 @@ class Refresh(forking.Forkable):
     def stop(self, timeout: float = 2.0) -> bool:
         """End the thread; False if it still sits in a request after `timeout` seconds."""
         self.leave()
-        with self._condition:
+        with self._lock:
             thread = self._thread
             self._condition.notify_all()
         if thread is None or thread is threading.current_thread():
@@ -101,7 +101,7 @@ class Refresh(forking.Forkable):
 
     def wait_first(self, seconds: float | None) -> bool:
         """Wait until the source has answered once (also "unchanged"); False when it has not."""
-        with self._condition:
+        with self._lock:
             return self._condition.wait_for(
                 lambda: self._succeeded_at is not None or self._stopped, seconds
             ) and (self._succeeded_at is not None)
@@ -112,7 +112,7 @@ class Refresh(forking.Forkable):
         error (text), problems (of a document), failures (in a row), failures_ever, notes, mode
         ("poll"; see `live` for others).
         """
-        with self._condition:
+        with self._lock:
             at = self._succeeded_at
             return {
                 "source": self._source.name,
@@ -144,7 +144,7 @@ class Refresh(forking.Forkable):
         """The source was heard of: apply what came, None stands for "unchanged"."""
         if snapshot is not None:
             self._apply(snapshot)
-        with self._condition:
+        with self._lock:
             if snapshot is not None:
                 self._revision = snapshot.revision
             self._error, self._problems = None, []
@@ -155,7 +155,7 @@ class Refresh(forking.Forkable):
     def _note(self, problem: Exception) -> None:
         if self._stopped:
             return  # what ends a request that was cut says nothing of the server
-        with self._condition:
+        with self._lock:
             self._error = _text(problem)
             self._problems = problem.problems if isinstance(problem, DocumentError) else []
             self._failures += 1
@@ -163,7 +163,7 @@ class Refresh(forking.Forkable):
 
     def _failed(self, problem: Exception) -> float:
         self._note(problem)
-        with self._condition:
+        with self._lock:
             first = FIRST_RETRY if self._succeeded_at is None else self._interval
             failures = self._failures
         longest = max(self._source.patience, self._interval)
@@ -206,17 +206,19 @@ class Refresh(forking.Forkable):
 
     def _reset(self) -> None:
         """The state of threads: none. Also in a forked child, whose threads are gone."""
-        # Reentrant: a signal handler may come while its own thread is in here.
-        self._condition = threading.Condition(threading.RLock())
+        # Reentrant: a signal handler may come while its own thread is in here. Taken itself and not
+        # by the condition, which is Python: a handler that raises would leave it locked.
+        self._lock = threading.RLock()
+        self._condition = threading.Condition(self._lock)
         self._gate = threading.Lock()
         self._gate.acquire()
         self._thread = None
 
     def _before_fork(self) -> None:
-        self._condition.acquire()
+        self._lock.acquire()
 
     def _after_fork_in_parent(self) -> None:
-        self._condition.release()
+        self._lock.release()
 
     def _after_fork_in_child(self) -> None:
         """The child has no thread: begin anew. Not at once, since many children end soon, unless
