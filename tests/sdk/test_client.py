@@ -354,42 +354,6 @@ def test_any_time_limit_is_one(make: Callable[..., Client], mapping: Any, second
     assert client.close(seconds) or seconds < 0
 
 
-def test_a_signal_handler_that_raises_leaves_no_lock_behind(
-    make: Callable[..., Client], mapping: Any
-) -> None:
-    """Whatever call Ctrl-C comes into, the client's threads and all others go on."""
-    client = make(mapping)
-    client.track("click", "u-1")
-    interrupted = left = 0
-
-    def look() -> None:
-        client.status()
-        assert client.flush(60)
-
-    def trace(frame: Any, event: str, _: Any) -> None:
-        nonlocal left
-        left -= 1
-        if left == 0:
-            raise KeyboardInterrupt
-
-    while left <= 0:
-        left = interrupted + 1
-        gc.disable()  # whose calls nobody would hear raise
-        sys.settrace(trace)
-        try:
-            look()
-        except KeyboardInterrupt:
-            interrupted += 1
-        finally:
-            sys.settrace(None)
-            gc.enable()
-        other = threading.Thread(target=look, daemon=True)
-        other.start()
-        other.join(60)
-        assert not other.is_alive()
-    assert interrupted > 20
-
-
 def test_a_with_block_closes(mapping: Any, sink: MemorySink) -> None:
     """For scripts."""
     with Client.from_document(mapping, events=sink) as client:
