@@ -136,9 +136,11 @@ def listening(host: str, port: int) -> socket.socket:
     from flagloop_server.edge.server import listen
 
     try:
+        if not host.encode("idna"):  # raises UnicodeError for what no name can be
+            raise ValueError("the host is empty")  # else: all addresses, and links to none
         return listen(host, port)
-    except OSError as problem:
-        why = problem.strerror or problem
+    except (OSError, ValueError) as problem:
+        why = getattr(problem, "strerror", None) or problem
         advice = "choose another --port (0 takes a free one) or --host"
         raise click.ClickException(f"cannot listen: {why}; {advice}") from None
 

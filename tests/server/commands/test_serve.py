@@ -223,7 +223,7 @@ def test_a_taken_port_is_told_with_what_to_do(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
-@pytest.mark.parametrize("host", ["no-such-host.invalid", "[::1]"])
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "[::1]", "a..b\u00e4", ""])
 def test_a_host_that_is_none_is_told_as_such(tmp_path: Path, host: str) -> None:
     """The data are not to blame, and nothing is made."""
     told = CliRunner().invoke(serve, ["--data", str(tmp_path / "data"), "--host", host])
