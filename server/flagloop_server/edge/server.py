@@ -57,7 +57,7 @@ class Server(uvicorn.Server):
         self._ready()
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second: now and then look at every connection (1 ms for thousands)."""
+        """Ten times a second: now and then look at every connection (2 ms for a thousand)."""
         now = time.monotonic()
         if now - self._looked >= self._patience.every:
             self._looked = now
