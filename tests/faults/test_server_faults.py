@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from flagloop.sync.line import Patience
 from helpers.patience import LONG, Stopwatch
 from helpers.real import ON, Real, read_until, request_for_a_stream
 
@@ -25,6 +26,8 @@ VISIBLE = 5.0
 """Seconds after a visible break in which every SDK has the newest revision."""
 SLACK = 2.0
 """What a busy machine may add."""
+CROWDED = 5 * LONG
+"""Seconds for thousands of connections: they take four of a machine that does nothing else."""
 COMMENTS = 'flagloop_streams_opened_total{first="comment"}'
 
 
@@ -83,19 +86,24 @@ def test_a_killed_application_takes_nothing_with_it(
     assert real.complaints() == []
 
 
-def test_a_thousand_clients_find_a_restarted_server(real: Real, application: Any) -> None:
+def test_a_thousand_clients_find_a_restarted_server(
+    real: Real, application: Any, until: Callable[[Callable[[], Any]], None]
+) -> None:
     """Each is current, so it gets a comment or a 304, and nobody a snapshot."""
     places = [application(clients=250, streams=False) for _ in range(4)]
     for one in places:
         one.begin("all_have", None, "stream", 60)
     assert all(one.answer() is not None for one in places)
-    assert real.metric("flagloop_streams") == 1000
+    until(lambda: real.metric("flagloop_streams") == 1000)  # and of none that was given up
+    watch = Stopwatch()
     real.server.kill()
     real.again()
     for one in places:
         one.begin("all_have", None, "stream", VISIBLE + 2 * SLACK)
     assert all(one.answer() is not None for one in places)
-    assert real.metric(COMMENTS) == 1000
+    opened = real.metric(COMMENTS)
+    # One each: only after five seconds without its first frame is a stream opened again.
+    assert 1000 <= opened <= 1000 * (1 + watch.passed // Patience().first)
     assert real.metric('flagloop_streams_opened_total{first="snapshot"}') == 0
     assert real.metric('flagloop_requests_total{route="ruleset",status="200"}') == 0
     newest = real.kill_flag()
@@ -175,12 +183,12 @@ def test_five_thousand_connects_in_a_second(
     one = application()
     crowd = connecting(real, count)
     try:
-        answered = ask(crowd, request_for_a_stream(real.key), LONG)
+        answered = ask(crowd, request_for_a_stream(real.key), CROWDED)
         assert answered == count
         newest = real.kill_flag()
         assert one("all_have", newest, "stream", VISIBLE) is not None
         wanted = f'"revision":"{newest}"'.encode()
-        texts = read_until(crowd, b"}\n\n\r\n", LONG)  # a heartbeat ends without the brace
+        texts = read_until(crowd, b"}\n\n\r\n", CROWDED)  # a heartbeat ends without the brace
         assert sum(wanted in text for text in texts) == count
     finally:
         aborted(crowd)
