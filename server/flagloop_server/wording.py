@@ -17,6 +17,7 @@ from flagloop.document.definition import (
     Document,
     Flag,
     InSegment,
+    LayerRange,
     Not,
     Rollout,
     Rule,
@@ -147,8 +148,10 @@ def next_stage(rollout: Rollout) -> int | None:
     return next((stage for stage in rollout.stages if stage > rollout.stage), None)
 
 
-def _subject(rule: Rule) -> str:
+def _subject(rule: Rule, held: LayerRange | None) -> str:
     who = who_words(rule.when)
+    if held is not None:
+        who = f"{format_percent(held.high - held.low)} of {who}"
     if rule.share is not None:
         return f"{format_percent(rule.share)} of {who}"
     return who
@@ -158,15 +161,16 @@ def _verb(subject: str) -> str:
     return "gets" if subject.endswith("everyone") else "get"
 
 
-def rule_words(rule: Rule) -> str:
-    """One rule as a clause: `5% of everyone gets on`."""
-    subject = _subject(rule)
+def rule_words(rule: Rule, held: LayerRange | None = None) -> str:
+    """One rule as a clause, `5% of everyone gets on`; `held` is its part of a layer."""
+    subject = _subject(rule, held)
     if rule.rollout is not None:
         clause = _rollout_words(rule.rollout, who_words(rule.when))
     elif rule.split is not None:
         parts = ", ".join(f"{part} {variant}" for variant, part in portions(rule))
         verb = "is" if subject.endswith("everyone") else "are"
         clause = f"{subject} {verb} split {parts}"
+        clause += f" (layer {held.layer})" if held is not None else ""
     else:
         clause = f"{subject} {_verb(subject)} {rule.serve}"
     window = window_words(rule)
@@ -199,6 +203,12 @@ def serves(rule: Rule, document: Document) -> bool:
     return experiment is None or experiment.status != "draft"
 
 
+def _held(rule: Rule, document: Document) -> LayerRange | None:
+    """The range of a layer to which a rule's experiment is held."""
+    experiment = document.experiments.get(rule.experiment) if rule.experiment else None
+    return experiment.layer if experiment is not None else None
+
+
 def reachable_rules(flag: Flag, document: Document) -> tuple[tuple[Rule, ...], bool]:
     """The rules that can serve somebody, and whether the default still can."""
     found: list[Rule] = []
@@ -206,11 +216,7 @@ def reachable_rules(flag: Flag, document: Document) -> tuple[tuple[Rule, ...], b
         if not serves(rule, document):
             continue
         found.append(rule)
-        in_layer = rule.experiment is not None and (
-            (experiment := document.experiments.get(rule.experiment)) is not None
-            and experiment.layer is not None
-        )
-        if takes_everyone(rule) and not in_layer:
+        if takes_everyone(rule) and _held(rule, document) is None:
             return tuple(found), False
     return tuple(found), True
 
@@ -231,7 +237,7 @@ def who_gets_what(flag: Flag, document: Document) -> str:
     rules, default = reachable_rules(flag, document)
     if not rules:
         return f"everyone gets {flag.default}" + _limits(flag)
-    clauses = [rule_words(rule) for rule in rules]
+    clauses = [rule_words(rule, _held(rule, document)) for rule in rules]
     if default:
         clauses.append(f"all others get {flag.default}")
     return "; ".join(clauses) + _limits(flag)

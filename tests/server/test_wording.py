@@ -97,6 +97,24 @@ def test_rules_behind_one_that_takes_everyone_are_not_told() -> None:
     assert sentence({"rules": rules}) == "everyone gets on"
 
 
+def test_an_experiment_in_a_layer_takes_only_the_part_that_it_holds() -> None:
+    """Half of a layer is told as half of everyone, and a share as a part of that half."""
+    rule = {"name": "a", "experiment": "e", "split": {"on": "50%", "off": "50%"}}
+    experiment = {
+        "primary": "m",
+        "hypothesis": "More.",
+        "layer": {"name": "l", "range": ["0%", "50%"]},
+    }
+    sections: dict[str, Any] = {
+        "layers": {"l": {}},
+        "metrics": {"m": {"event": "sign_up", "better": "higher"}},
+        "experiments": {"e": experiment},
+    }
+    told = "50% of everyone is split 50% on, 50% off (layer l); all others get off"
+    assert sentence({"rules": [rule]}, **sections) == told
+    assert sentence({"rules": [{**rule, "share": "20%"}]}, **sections) == f"20% of {told}"
+
+
 def test_a_rule_by_another_unit_leaves_the_default_reachable() -> None:
     """Contexts without the unit fall through such a rule, so the default is still told."""
     rules = [{"name": "a", "unit": "org", "split": {"on": "50%", "off": "50%"}}]
