@@ -23,6 +23,9 @@ SHARE = "/api/v1/admin/environments/production/flags/flag-0/rules/rollout/share"
 FIFTY_KB, THOUSAND = 477, 1_000
 """So many flags of ours make a snapshot of 50 KB; and those of the start."""
 
+WARMING = 3.0
+"""Seconds in which a new server makes its pages ready."""
+
 PEERED = ("start", "idle", "not-modified", "snapshot", "kill", "ingest", "ack")
 
 
@@ -128,6 +131,7 @@ def idle(bench: Bench) -> None:
     if not bench.wants("idle"):
         return
     with bench.folder().serving() as server:
+        time.sleep(WARMING)
         bench.note("idle", mb=memory(server.pid)["rss_kb"] / 1024)
 
 
@@ -224,6 +228,7 @@ def changed(
     bench: Bench, server: ours.Server, number: int, load: list[str] | None = None
 ) -> Figures:
     """Changes to so many streams, maybe while another load client is at work."""
+    time.sleep(WARMING)  # else its memory would count as that of the streams
     with ExitStack() as stack:
         other = stack.enter_context(Load(server, *load, *loaded(bench, server))) if load else None
         client = stack.enter_context(Load(server, *stream_client(bench, server, number)))
@@ -235,10 +240,12 @@ def changed(
         under = other.result() if other is not None else None
     if found["failed"] or found["no_answer"] or found["missed"]:
         raise RuntimeError(f"streams failed: {found}")
+    # Where every stream had the change before its answer came, the client did not wait for that.
+    answered = found["change_ack_ms"] or found["last_ms"]
     return {
         "p99_ms": found["propagation_ms"]["p99"],
         "max_ms": found["propagation_ms"]["max"],
-        "ack_ms": found["change_ack_ms"]["p50"],
+        "ack_ms": answered["p50"],
         "kb_per_stream": found["pss_kb_per_conn"],
         "connect_s": found["connect_s"],
         **(beside(found, under) if under else cores(found)),
