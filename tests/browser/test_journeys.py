@@ -127,6 +127,16 @@ def test_find_and_kill_by_keyboard_and_undo(driver: Chrome, scene: Scene, tools:
     assert tools.item_text(scene, "by_keyboard") == before
 
 
+def test_keys_mean_the_only_flag_that_was_found(driver: Chrome, scene: Scene, tools: Any) -> None:
+    """Nobody has to select it first."""
+    tools.add_flag(scene, "found_alone")
+    driver.get(f"{scene.url}/environments/production/flags?q=found_alone")
+    arrive(driver, tools, "flags matches.")
+    press(driver, "x")
+    arrive(driver, tools, "Rules, in order")
+    tools.until(lambda: driver.switch_to.active_element.get_attribute("id") == "reason", "focus")
+
+
 def test_kill_and_restore_without_javascript(scriptless: Chrome, scene: Scene, tools: Any) -> None:
     """Both are plain forms."""
     driver = scriptless

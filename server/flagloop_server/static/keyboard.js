@@ -17,8 +17,14 @@ function select(step) {
   row.scrollIntoView({ block: "nearest" });
 }
 
+/** The row that the keys mean: the selected one, or the only one. */
+function meant() {
+  const all = rows();
+  return all[selected] ?? (all.length === 1 ? all[0] : undefined);
+}
+
 function inRow(selector) {
-  return rows()[selected]?.querySelector(selector) ?? document.querySelector(`.head ${selector}`);
+  return meant()?.querySelector(selector) ?? document.querySelector(`.head ${selector}`);
 }
 
 function kill() {
@@ -27,7 +33,7 @@ function kill() {
     menu.open = true;
     return;
   }
-  rows()[selected]?.querySelector("[data-kill-link]")?.click();
+  meant()?.querySelector("[data-kill-link]")?.click();
 }
 
 const ACTIONS = {

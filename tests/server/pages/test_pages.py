@@ -421,6 +421,7 @@ def test_people_are_invited_given_roles_and_shut_out(shop: Application, visit: A
     visitor.post(path, action="take", environment="production")
     visitor.post(path, action="disable")
     eve = shop.auth.user("eve@example.com")
+    assert "active, without a password" in visitor.get("/people").text  # this visitor, by a link
     assert eve.roles == {"development": "editor"}
     assert eve.disabled_at is not None
     assert "/setup/" in visitor.post(path, action="link").text
