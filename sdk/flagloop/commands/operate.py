@@ -134,7 +134,10 @@ def _tell(
     if as_json:
         print_json(answer)
     else:
-        click.echo(told["sentence"])
+        # Nothing changed, so the environment's latest revision may be of something else.
+        latest = f"revision {answer['revision']}, the latest, may be of something else: "
+        of = "" if answer.get("changed") else latest
+        click.echo(of + told["sentence"])
         if "problem" in told:
             complain(f"then the server fell silent: {told['problem']}")
     if not told.get("complete"):

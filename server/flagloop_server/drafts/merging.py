@@ -111,7 +111,8 @@ def merge_texts(
     """Base, mine and theirs of one item brought together.
 
     The merged text has both sides' comments where their lines lie apart; else it is theirs with
-    my fields put in. `choices` settles clashes by the name of the field.
+    my fields put in, or mine with theirs where that keeps more comments. `choices` settles
+    clashes by the name of the field.
     """
     try:
         base, mine, theirs = (_meaning(ref, text) for text in texts)
@@ -124,7 +125,13 @@ def merge_texts(
     lines = merge_lines(*texts)
     if lines is not None and _means(ref, lines, wanted):
         return Merged(lines)
-    return Merged(rewritten(*ref, texts[2], wanted)[0])
+    # Of a rule that one side moved the other's text keeps no comment.
+    found = [rewritten(*ref, text, wanted)[0] for text in (texts[2], texts[1])]
+    return Merged(max(found, key=_comments))
+
+
+def _comments(text: str) -> int:
+    return sum(line.lstrip().startswith("#") for line in text.splitlines())
 
 
 def merge_lines(base: str, mine: str, theirs: str) -> str | None:

@@ -214,6 +214,17 @@ def test_wait_tells_when_all_obey(run: Run, verb: str, told: str) -> None:
 
 
 @responses.activate
+def test_wait_for_what_was_so_already_tells_of_which_revision_it_speaks(run: Run) -> None:
+    """The latest revision may be a restore of another flag: nobody reads it as one of this."""
+    responses.post(f"{PLACE}/flags/a/kill", json=done(False))
+    responses.get(OBEYED, json={**obedience(True), "sentence": "restored on 2 of 2 instances"})
+    result = run("kill", "a", "--reason", "x", *ON, "--wait")
+    assert result.exit_code == 0
+    assert "a was killed already" in result.output
+    assert "may be of something else: restored on 2 of 2 instances\n" in result.output
+
+
+@responses.activate
 def test_wait_ends_with_5_when_somebody_is_missing(run: Run) -> None:
     """After the time that it was given; the kill is told all the same."""
     responses.post(f"{PLACE}/flags/a/kill", json=done())

@@ -54,6 +54,18 @@ def test_changes_of_one_line_are_merged_by_field() -> None:
     assert "# half of them" in found
 
 
+def test_a_moved_rule_keeps_its_comment() -> None:
+    """Also where both changed it, whoever is chosen: both had the comment."""
+    lines = BASE.splitlines(keepends=True)
+    moved = "".join([*lines[:-3], *lines[-2:], lines[-3]]).replace("50%", "35%")
+    changed = mine("50%", "60%")
+    for side, share in (("mine", "35%"), ("theirs", "60%")):
+        found = merge_texts(REF, (BASE, moved, changed), {"rules.half.share": side}).text
+        assert found is not None
+        assert f"    # half of them\n    - {{name: half, share: {share}" in found
+        assert found.index("half") < found.index("staff, when")
+
+
 def test_added_rules_of_both_are_kept_in_order() -> None:
     """Each stands where its author put it."""
     one = mine("  rules:\n", "  rules:\n    - {name: first, share: 1%, serve: treatment}\n")
