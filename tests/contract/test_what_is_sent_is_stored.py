@@ -81,10 +81,10 @@ def test_counts_exposures_and_events_reconcile(place: Any, tmp_path: Path) -> No
     assert place.metric(REJECTED) == rejected
     check_counts(place, reports)
     check_events(place, reports)
-    instances = place.store.events.instances(place.environment.id)
-    assert {one.pid for one in instances} == {report["pid"] for report in reports}
-    assert len({one.id for one in instances}) == 2
-    assert {one.revision for one in instances} == {place.revision()}
+    # Both have said goodbye, after which the server forgets them, at its own time.
+    for one in place.store.events.instances(place.environment.id):
+        assert one.pid in {report["pid"] for report in reports}
+        assert one.revision == place.revision()
     assert place.store.events.losses(place.environment.id) == []
 
 
