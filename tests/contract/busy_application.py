@@ -1,8 +1,8 @@
 """A program that decides on several threads and two processes, and tells what it did.
 
 Started by test_what_is_sent_is_stored.py as `busy_application.py URL KEY FOLDER`. It prints
-`ready` when the first half is done, waits for another revision, does the second half, forks, and
-leaves one report of each process in FOLDER.
+`ready` when the first half is done, waits for another revision, does the second half, forks; each
+process prints `sent`, waits for the end of its input, and leaves its report in FOLDER.
 """
 
 from __future__ import annotations
@@ -103,6 +103,14 @@ def swap_under_load(client: Client, told: Told) -> None:
             told.note(client.decide("plain", user), user, "")
 
 
+def stay(client: Client) -> None:
+    """Send what there is and live on until the input ends: whoever leaves is forgotten."""
+    client.flush(60)
+    os.write(1, b"sent\n")
+    while os.read(0, 1):
+        pass
+
+
 def main(url: str, key: str, folder: Path) -> None:
     """Both halves, then the child."""
     client = Client(url, key=key, interval=0.2)
@@ -122,12 +130,14 @@ def main(url: str, key: str, folder: Path) -> None:
             for flag in FLAGS:
                 told.note(client.decide(flag, user), user, "50%")
         decide(client, told, 0, 1, "50%")
+        stay(client)
         client.close(60)
         told.write(folder / "child.json", client)
         os._exit(0)
     decide(client, told, 0, 5, "50%")
     client.flush(60)
     decide(client, told, 0, 7, "50%")
+    stay(client)
     os.waitpid(child, 0)
     client.close(60)
     told.write(folder / "parent.json", client)

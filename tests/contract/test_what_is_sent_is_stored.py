@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -52,19 +53,39 @@ def application(place: Any, folder: Path) -> list[Any]:
     """Run the program, change the ruleset when it is ready; the reports of both processes."""
     program = Path(__file__).with_name("busy_application.py")
     command = [sys.executable, str(program), place.url, place.secret("server"), str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as process:
         try:
             assert process.stdout is not None
+            assert process.stdin is not None
             assert process.stdout.readline() == "ready\n"
             later = json.loads(json.dumps(DOCUMENT))
             later["flags"]["rolling"]["rules"][0]["rollout"]["stage"] = "50%"
             later["flags"]["half"]["rules"][0]["share"] = "80%"
             later["flags"]["split"]["rules"][0]["split"] = {"a": "30%", "b": "70%"}
             place.put(later)
+            assert [process.stdout.readline() for _ in range(2)] == ["sent\n"] * 2
+            living = until_two(place)
+            process.stdin.close()
             assert process.wait(120) == 0
         finally:
             process.kill()
-    return [json.loads((folder / f"{name}.json").read_text()) for name in ("parent", "child")]
+    reports = [json.loads((folder / f"{name}.json").read_text()) for name in ("parent", "child")]
+    assert {one.pid for one in living} == {report["pid"] for report in reports}
+    assert len({one.id for one in living}) == 2
+    assert {one.revision for one in living} == {place.revision()}
+    return reports
+
+
+def until_two(place: Any) -> Any:
+    """The instances, as soon as both are on the list on disk with the newest revision."""
+    end = time.monotonic() + 60
+    while True:
+        found = place.store.events.instances(place.environment.id)
+        told = [one.revision for one in found] == [place.revision()] * 2
+        if told or time.monotonic() > end:
+            return found
+        time.sleep(0.02)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -81,10 +102,6 @@ def test_counts_exposures_and_events_reconcile(place: Any, tmp_path: Path) -> No
     assert place.metric(REJECTED) == rejected
     check_counts(place, reports)
     check_events(place, reports)
-    # Both have said goodbye, after which the server forgets them, at its own time.
-    for one in place.store.events.instances(place.environment.id):
-        assert one.pid in {report["pid"] for report in reports}
-        assert one.revision == place.revision()
     assert place.store.events.losses(place.environment.id) == []
 
 
